@@ -1,0 +1,43 @@
+# Everything a newcomer needs: Python 3.11 or newer, pip, make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help report test test-all lint bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# torch goes in first and alone: the constraint decides its build before any other package can ask for one.
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"expected Python 3.11 or newer, found {v[0]}.{v[1]}: name another with make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt torch
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+report: $(VENV)/installed  ## run the main job and write the page to reports/ (QUICK=1: under 90 seconds)
+	$(BIN)/cofire report $(if $(QUICK),--quick)
+
+test: $(VENV)/installed-test  ## all tests but the slow ones
+	$(BIN)/python -m pytest --quiet
+
+test-all: $(VENV)/installed-test  ## all tests
+	$(BIN)/python -m pytest --quiet -m "slow or not slow"
+
+lint: $(VENV)/installed-test  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/installed-test  ## measured ratios against the post's way, scipy, autograd
+	$(BIN)/cofire bench
+
+clean:  ## what was built or measured; never what was written to reports/
+	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

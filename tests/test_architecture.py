@@ -1,0 +1,52 @@
+"""The rooms stand where the README says, and imports point one way."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {"toy", "real", "compare"}
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, wherever in the file it does so."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    package = path.relative_to(ROOT).parts[0]
+    strays = ({name.split(".")[0] for name in imports(path)} & PACKAGES) - {package}
+    assert not strays or path == ROOT / "compare/arms.py", f"{path} must not import {strays}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_command_line_knows_the_arms(path):
+    if path.name not in {"arms.py", "cli.py"}:
+        assert "compare.arms" not in imports(path)
+
+
+def test_no_file_outgrows_a_screenful_of_screens():
+    too_long = [path for path in FILES if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+    assert not too_long
+
+
+def test_the_constraints_pin_torch_and_everything_else():
+    lines = [
+        line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")
+    ]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[^ ]+", line) for line in lines)
+    assert "torch==2.13.0" in lines
+
+
+def test_nothing_loads_a_pickle():
+    forbidden = ("torch.load(", "import pickle", "allow_pickle=True", "joblib.load(")
+    guilty = [
+        path for path in FILES if any(word in path.read_text(encoding="utf-8") for word in forbidden)
+    ]
+    assert not guilty
