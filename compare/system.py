@@ -100,7 +100,9 @@ def check_system(system: System) -> None:
         )
     batch = next(iter(system.stream()), None)
     if batch is None:
-        raise ValueError(f"expected a stream of tokens, found none from {system.name!r}: give it text or samples.")
+        raise ValueError(
+            f"expected a stream of tokens, found none from {system.name!r}: give it text or samples."
+        )
     check_batch(batch, n_features=len(directions), name=system.name)
 
 

@@ -38,7 +38,9 @@ def test_no_file_outgrows_a_screenful_of_screens():
 
 def test_the_constraints_pin_torch_and_everything_else():
     lines = [
-        line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
     ]
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[^ ]+", line) for line in lines)
     assert "torch==2.13.0" in lines
@@ -46,7 +48,5 @@ def test_the_constraints_pin_torch_and_everything_else():
 
 def test_nothing_loads_a_pickle():
     forbidden = ("torch.load(", "import pickle", "allow_pickle=True", "joblib.load(")
-    guilty = [
-        path for path in FILES if any(word in path.read_text(encoding="utf-8") for word in forbidden)
-    ]
+    guilty = [path for path in FILES if any(word in path.read_text(encoding="utf-8") for word in forbidden)]
     assert not guilty

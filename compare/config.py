@@ -1,0 +1,64 @@
+"""Config files: TOML in, a checked dataclass out. One place, one error style, for every command."""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from beartype.door import is_bearable
+
+Config = TypeVar("Config")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary; ValueError, with file and line, where it is missing or not TOML."""
+    if not path.is_file():
+        raise ValueError(
+            f"expected a config file, found nothing at {path}: check the path given to --config."
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"expected TOML in {path}, found a fault: {error}. Mend that line.") from error
+
+
+def make_config(kind: type[Config], values: dict[str, Any], *, source: str = "the command line") -> Config:
+    """A config dataclass from names and values; None means "not given", and the default stands.
+
+    Raises ValueError for a name that the dataclass does not have (naming the nearest that it has) and for a
+    value that does not fit the field's type. Lists become tuples and strings paths where the field wants them.
+    """
+    hints = get_type_hints(kind)
+    given = {}
+    for name, value in values.items():
+        if value is None:
+            continue
+        if name not in hints:
+            raise ValueError(
+                f"expected a key of {kind.__name__} in {source}, found {name!r}: {nearest(name, hints)}"
+            )
+        given[name] = fitted(name, value, hints[name], source)
+    return kind(**given)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a mistyped name: the nearest that exists, or all of them."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"it knows {', '.join(sorted(known))}."
+
+
+def fitted(name: str, value: Any, hint: Any, source: str) -> Any:
+    """The value in the type that a field asks for, or ValueError."""
+    casts: tuple[Callable[[Any], Any], ...] = (tuple,) if isinstance(value, list) else ()
+    casts += (Path,) if isinstance(value, str) else ()
+    casts += (float,) if type(value) is int else ()
+    is_stray_bool = isinstance(value, bool) and bool not in (
+        hint,
+        *get_args(hint),
+    )  # to Python, True is an int
+    for candidate in (value, *(cast(value) for cast in casts)):
+        if is_bearable(candidate, hint) and not is_stray_bool:
+            return candidate
+    wanted = getattr(hint, "__name__", None) or str(hint)
+    raise ValueError(f"expected {name} to be of type {wanted} in {source}, found {value!r}: mend the value.")

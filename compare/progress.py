@@ -1,0 +1,62 @@
+"""One line of progress, with time left, for each long step."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int], None]
+"""Called as progress(done, total) by whatever takes long."""
+
+SECONDS_BETWEEN_PLAIN_LINES = 15.0
+
+
+@contextmanager
+def step(title: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """A callback that shows how far a step has come: a live bar on a terminal, plain lines elsewhere."""
+    if quiet:
+        yield lambda done, total: None
+    elif sys.stderr.isatty():
+        with live_bar(title) as progress:
+            yield progress
+    else:
+        started = time.monotonic()
+        print(f"{title} ...", file=sys.stderr, flush=True)
+        yield plain_lines(title, started)
+        print(f"{title}: done in {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def live_bar(title: str) -> Iterator[Progress]:
+    """A bar that rewrites its own line."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def plain_lines(title: str, started: float) -> Progress:
+    """A callback that prints a line now and then: what is done, what is left."""
+    last = started
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if 0 < done < total and now - last >= SECONDS_BETWEEN_PLAIN_LINES:
+            left = (now - started) * (total - done) / done
+            print(f"{title}: {done / total:.0%}, {duration(left)} left", file=sys.stderr, flush=True)
+            last = now
+
+    return show
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 8 s, 3 min 20 s, 1 h 05 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

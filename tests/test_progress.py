@@ -1,0 +1,25 @@
+import pytest
+
+from compare import progress
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(8.4, "8 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")])
+def test_durations_are_said_as_a_person_says_them(seconds, words):
+    assert progress.duration(seconds) == words
+
+
+def test_without_a_terminal_progress_is_plain_lines(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_PLAIN_LINES", 0.0)
+    with progress.step("counting") as show:
+        show(1, 2)
+        show(2, 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "counting ..."
+    assert lines[1].startswith("counting: 50%")
+    assert lines[-1].startswith("counting: done in")
+
+
+def test_quiet_says_nothing(capsys):
+    with progress.step("counting", quiet=True) as show:
+        show(1, 2)
+    assert capsys.readouterr().err == ""
