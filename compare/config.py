@@ -27,7 +27,7 @@ def make_config(kind: type[Config], values: dict[str, Any], *, source: str = "th
     """A config dataclass from names and values; None means "not given", and the default stands.
 
     Raises ValueError for a name that the dataclass does not have (naming the nearest that it has) and for a
-    value that does not fit the field's type. Lists become tuples and strings paths where the field wants them.
+    value that does not fit the field's type. Lists become tuples and strings paths where a field wants that.
     """
     hints = get_type_hints(kind)
     given = {}

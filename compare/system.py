@@ -68,7 +68,7 @@ class HasVocabulary(Protocol):
 class HasTruth(Protocol):
     """The world is known: exact P(i), P(i, j) and output distributions of its features."""
 
-    true_rates: Float[Tensor, "features"]
+    true_rates: Float[Tensor, " features"]
     true_joint_rates: Float[Tensor, "features features"]
     true_outputs: Float[Tensor, "features vocab"]
 
@@ -111,8 +111,8 @@ def check_batch(batch: Batch, *, n_features: int, name: str) -> None:
     tokens, features = batch.activations.shape
     if features != n_features:
         raise ValueError(
-            f"expected {n_features} features (the rows of directions), found {features} columns of activations "
-            f"in {name!r}: model and dictionary do not belong together, or dead features were dropped; keep them in."
+            f"expected {n_features} features (the rows of directions), found {features} columns of activations in "
+            f"{name!r}: model and dictionary do not belong together, or dead features were dropped; keep them."
         )
     if len(batch.outputs) != tokens:
         raise ValueError(
@@ -127,7 +127,7 @@ def check_batch(batch: Batch, *, n_features: int, name: str) -> None:
         )
 
 
-def sequences_of(batch: Batch, first: int) -> Int[Tensor, "tokens"]:
+def sequences_of(batch: Batch, first: int) -> Int[Tensor, " tokens"]:
     """Which sequence each token belongs to; a batch that does not say counts every token as its own.
 
     `first` is the number of tokens seen before this batch, so that ids go on rising.

@@ -3,7 +3,7 @@ import pytest
 from compare import progress
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(8.4, "8 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")])
+@pytest.mark.parametrize(("seconds", "words"), [(8.4, "8 s"), (200.0, "3 min 20 s"), (3900.0, "1 h 05 min")])
 def test_durations_are_said_as_a_person_says_them(seconds, words):
     assert progress.duration(seconds) == words
 
