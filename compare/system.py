@@ -111,8 +111,8 @@ def check_batch(batch: Batch, *, n_features: int, name: str) -> None:
     tokens, features = batch.activations.shape
     if features != n_features:
         raise ValueError(
-            f"expected {n_features} features (the rows of directions), found {features} columns of activations in "
-            f"{name!r}: model and dictionary do not belong together, or dead features were dropped; keep them."
+            f"expected {n_features} features (the rows of directions), found {features} activation columns "
+            f"in {name!r}: model and dictionary do not belong together, or dead features were dropped."
         )
     if len(batch.outputs) != tokens:
         raise ValueError(
