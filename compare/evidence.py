@@ -1,0 +1,360 @@
+"""Everything measured of one system in one pass, saved with its provenance and hashes."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from compare.kernels import fired
+from compare.moments import CoFiring, Covariance, MeanOutputs
+from compare.system import (
+    Batch,
+    HasEncoder,
+    HasProvenance,
+    HasTruth,
+    HasVocabulary,
+    System,
+    check_batch,
+    check_system,
+    sequences_of,
+)
+
+FORMAT = 1
+ARRAYS, VOCABULARY, MANIFEST = "arrays.safetensors", "vocabulary.json", "manifest.json"
+
+
+class Truth(NamedTuple):
+    """What is exactly so in a world that is known: P(i), P(i, j) and output distributions."""
+
+    rates: Float[np.ndarray, "n"]
+    joint_rates: Float[np.ndarray, "n n"]
+    outputs: Float[np.ndarray, "n vocab"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """What one pass over a system's tokens found. Arrays of a loaded Evidence are memory-mapped."""
+
+    name: str
+    """Of the system."""
+
+    n_tokens: int
+    """Tokens that went in."""
+
+    n_sequences: int
+    """Sequences these tokens came from."""
+
+    provenance: dict
+    """What the system says of its own making; {} if nothing."""
+
+    vocabulary: list[str] | None
+    """Names of the output columns."""
+
+    directions: Float[np.ndarray, "n width"]
+    """As the network writes them."""
+
+    encoder: Float[np.ndarray, "n width_in"] | None
+    """As the network reads them, if the system has an encoder."""
+
+    counts: Int[np.ndarray, "n"]
+    """Tokens at which a feature fired."""
+
+    cofiring: Int[np.ndarray, "n n"]
+    """Tokens at which both fired; the diagonal is counts."""
+
+    activation_sums: Float[np.ndarray, "n"]
+    """Sum of activations over tokens."""
+
+    activation_second: Float[np.ndarray, "n n"]
+    """Sum of a_i a_j over tokens."""
+
+    moments_mean: Float[np.ndarray, "m"]
+    """Mean of the encoder's inputs, or of the pre-activations where there is no encoder."""
+
+    moments_covariance: Float[np.ndarray, "m m"]
+    """Their covariance."""
+
+    output_halves: Float[np.ndarray, "2 n vocab"]
+    """Activation-weighted mean output over even and over odd sequences; zeros where nothing fired."""
+
+    output_weights: Float[np.ndarray, "2 n"]
+    """Sum of activations in each half."""
+
+    half_squared_weights: Float[np.ndarray, "2 n"]
+    """Sum of squared activations in each half: weights^2 / this is the effective number of firings."""
+
+    half_counts: Int[np.ndarray, "2 n"]
+    """Tokens at which a feature fired, in each half."""
+
+    base_output: Float[np.ndarray, "vocab"]
+    """Mean output over all tokens."""
+
+    truth: Truth | None
+    """Where the world is known."""
+
+    @property
+    def n_features(self) -> int:
+        return len(self.directions)
+
+    @property
+    def input_mean(self) -> np.ndarray | None:
+        """Mean of what the encoder reads; None without an encoder."""
+        return None if self.encoder is None else self.moments_mean
+
+    @property
+    def input_covariance(self) -> np.ndarray | None:
+        """Covariance of what the encoder reads; None without an encoder."""
+        return None if self.encoder is None else self.moments_covariance
+
+    @property
+    def preactivation_covariance(self) -> Float[np.ndarray, "n n"]:
+        """Covariance of all pre-activations: E S E' where there is an encoder."""
+        if self.encoder is None:
+            return self.moments_covariance
+        return self.encoder @ self.moments_covariance @ self.encoder.T
+
+    @property
+    def mean_outputs(self) -> Float[np.ndarray, "n vocab"]:
+        """Activation-weighted mean output over all tokens; zeros where a feature never fired."""
+        total = self.output_weights.sum(0)
+        share = np.divide(self.output_weights, total, out=np.zeros_like(self.output_weights), where=total > 0)
+        even, odd = self.output_halves
+        share = share.astype(np.float32)
+        return even * share[0][:, None] + odd * share[1][:, None]
+
+    def is_alive(self, minimum: int = 1) -> Bool[np.ndarray, "n"]:
+        """Features that fired at `minimum` tokens or more, and at least once in each half."""
+        return (np.asarray(self.counts) >= minimum) & (np.asarray(self.half_counts) > 0).all(0)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write a folder that appears whole or not at all. An Evidence that is there stays, unless overwrite."""
+        folder = Path(folder)
+        if folder.exists() and not (folder / MANIFEST).is_file():
+            raise ValueError(
+                f"expected a new folder or an Evidence, found {folder} without a {MANIFEST}: choose another folder."
+            )
+        if folder.exists() and not overwrite:
+            raise ValueError(
+                f"expected a new folder, found an Evidence in {folder}: pass overwrite=True or choose another folder."
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+        partial = folder.with_name(f"{_partial_prefix(folder)}{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        partial.mkdir()
+        try:
+            self._write(partial)
+            replaced = partial.with_name(f"{partial.name}-replaced")
+            if folder.exists():
+                folder.rename(replaced)
+            partial.rename(folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Evidence":
+        """Read a folder that save() wrote, after checking that no byte of it has changed."""
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        for name, expected in manifest["sha256"].items():
+            found = _sha256(folder / name) if (folder / name).is_file() else "no file"
+            if found != expected:
+                raise ValueError(
+                    f"expected {folder / name} with sha256 {expected[:12]}..., found {found[:12]}: it was cut short or "
+                    "changed; measure again."
+                )
+        try:
+            with safe_open(folder / ARRAYS, framework="pt") as file:
+                arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(
+                f"expected arrays in {folder / ARRAYS}, found {error}: measure again."
+            ) from error
+        truth = [arrays.pop(f"truth_{name}", None) for name in Truth._fields]
+        vocabulary = folder / VOCABULARY
+        return cls(
+            name=manifest["name"],
+            n_tokens=manifest["n_tokens"],
+            n_sequences=manifest["n_sequences"],
+            provenance=manifest["provenance"],
+            vocabulary=json.loads(vocabulary.read_text(encoding="utf-8")) if vocabulary.is_file() else None,
+            encoder=arrays.pop("encoder", None),
+            truth=None if truth[0] is None else Truth(*truth),
+            **arrays,
+        )
+
+    def _write(self, folder: Path) -> None:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {
+            name: np.ascontiguousarray(value)
+            for name, value in values.items()
+            if isinstance(value, np.ndarray)
+        }
+        if self.truth is not None:
+            arrays |= {f"truth_{name}": value for name, value in self.truth._asdict().items()}
+        save_file(arrays, folder / ARRAYS)
+        if self.vocabulary is not None:
+            (folder / VOCABULARY).write_text(
+                json.dumps(self.vocabulary, ensure_ascii=False), encoding="utf-8"
+            )
+        manifest = {
+            "format": FORMAT,
+            "name": self.name,
+            "n_tokens": self.n_tokens,
+            "n_sequences": self.n_sequences,
+            "sizes": {name: list(array.shape) for name, array in arrays.items()},
+            "provenance": self.provenance,
+            "versions": {"python": platform.python_version()}
+            | {name: version(name) for name in ("torch", "numpy", "numba", "safetensors")},
+            "sha256": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def measure(
+    system: System,
+    *,
+    n_tokens: int | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Evidence:
+    """One pass over a system's stream, or over its first n_tokens. progress(done, total) is told of each batch."""
+    check_system(system)
+    if n_tokens is not None and n_tokens < 2:
+        raise ValueError(
+            f"expected n_tokens of 2 or more, found {n_tokens}: leave it out to read the whole stream."
+        )
+    n_features = len(system.directions)
+    encoder = system.encoder if isinstance(system, HasEncoder) else None
+    cofiring = CoFiring(n_features)
+    moments = Covariance(n_features if encoder is None else encoder.shape[1])
+    outputs: MeanOutputs | None = None
+    done, n_sequences, last_sequence = 0, 0, None
+    for batch, size, sequences in _batches(system, n_tokens):
+        check_batch(batch, n_features=n_features, name=system.name)
+        features, values, offsets = fired(batch.activations)
+        features, values, offsets = features[: offsets[size]], values[: offsets[size]], offsets[: size + 1]
+        if outputs is None:
+            outputs = MeanOutputs(n_features, batch.outputs.shape[1])
+        moments.update((batch.preactivations if encoder is None else batch.inputs)[:size])
+        cofiring.update(features, values, offsets)
+        outputs.update(features, values, offsets, batch.outputs[:size], sequences)
+        seen = torch.unique(sequences)
+        n_sequences += len(seen) - int(last_sequence is not None and bool((seen == last_sequence).any()))
+        last_sequence = sequences[-1]
+        done += size
+        if progress is not None:
+            progress(done, n_tokens)
+    if outputs is None:
+        raise ValueError(
+            f"expected a stream of tokens, found none from {system.name!r}: give it text or samples."
+        )
+    sums, means = cofiring.result(), outputs.result()
+    mean, covariance = moments.result()
+    return Evidence(
+        name=system.name,
+        n_tokens=done,
+        n_sequences=n_sequences,
+        provenance=system.provenance if isinstance(system, HasProvenance) else {},
+        vocabulary=list(system.vocabulary) if isinstance(system, HasVocabulary) else None,
+        directions=_float32(system.directions),
+        encoder=None if encoder is None else _float32(encoder),
+        counts=sums.counts,
+        cofiring=sums.cofiring,
+        activation_sums=sums.activation_sums,
+        activation_second=sums.activation_second,
+        moments_mean=mean,
+        moments_covariance=covariance,
+        output_halves=means.means,
+        output_weights=means.weights,
+        half_squared_weights=means.squared_weights,
+        half_counts=means.counts,
+        base_output=means.base,
+        truth=_truth(system) if isinstance(system, HasTruth) else None,
+    )
+
+
+def _batches(system: System, n_tokens: int | None) -> Iterator[tuple[Batch, int, torch.Tensor]]:
+    """Batches that are not empty, how many of their tokens to read, and the sequences of these."""
+    done = 0
+    for batch in system.stream():
+        size = len(batch.outputs) if n_tokens is None else min(len(batch.outputs), n_tokens - done)
+        if size == 0:
+            continue
+        yield batch, size, sequences_of(batch, done)[:size]
+        done += size
+        if done == n_tokens:
+            return
+
+
+def _truth(system: HasTruth) -> Truth:
+    return Truth(
+        system.true_rates.detach().double().cpu().numpy(),
+        system.true_joint_rates.detach().double().cpu().numpy(),
+        _float32(system.true_outputs),
+    )
+
+
+def _float32(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().contiguous().numpy()
+
+
+def _read_manifest(folder: Path) -> dict:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ValueError(
+            f"expected an Evidence folder, found no {MANIFEST} in {folder}: give what `measure` wrote."
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        found = manifest["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"expected a manifest in {path}, found {error!r}: it was changed; measure again."
+        ) from error
+    if found != FORMAT:
+        raise ValueError(
+            f"expected Evidence of format {FORMAT}, found format {found} in {folder}: measure again with this version."
+        )
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _partial_prefix(folder: Path) -> str:
+    return f".{folder.name}.partial-{platform.node()}-"
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what runs on this machine left beside the folder when they were killed."""
+    for path in folder.parent.glob(f"{_partial_prefix(folder)}*"):
+        process = int(path.name.removeprefix(_partial_prefix(folder)).split("-")[0])
+        if not _is_running(process):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,295 @@
+"""Registries of measures: one function and one line each.
+
+A co-occurrence or similarity measure takes Evidence and two selections of features (slices or arrays of ids) and
+gives the tile [rows, cols], float64 or float32, NaN where it is undefined. A direction measure gives one unit row a feature.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import chi2
+
+from compare.evidence import Evidence
+from compare.kernels import js_divergence
+
+Select = slice | np.ndarray
+Tile = Float[np.ndarray, "rows cols"]
+
+
+def phi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """Pearson correlation of firing, in [-1, 1]; NaN for a feature that fires never or always (Yule 1912)."""
+    both, i, j, total = _counts(evidence, rows, cols)
+    return _divide(total * both - i * j, np.sqrt(i * (total - i)) * np.sqrt(j * (total - j)))
+
+
+def log_odds(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """Log odds ratio of firing in nats, any sign, half a token added to each of the four cells (Haldane 1956)."""
+    both, i, j, total = _counts(evidence, rows, cols)
+    return np.log((both + 0.5) * (total - i - j + both + 0.5) / ((i - both + 0.5) * (j - both + 0.5)))
+
+
+def jaccard(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """Tokens with both over tokens with either, in [0, 1]; NaN if neither ever fires (Jaccard 1901)."""
+    both, i, j, _ = _counts(evidence, rows, cols)
+    return _divide(both, i + j - both)
+
+
+def npmi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """Pointwise mutual information of firing over its maximum, in [-1, 1]; -1 where the two never fire together.
+
+    NaN if one never fires or both fire at every token (Bouma 2009).
+    """
+    both, i, j, total = _counts(evidence, rows, cols)
+    share = np.where(both > 0, both, np.nan) / total
+    value = _divide(
+        np.log(share) - np.log(_positive(i) / total) - np.log(_positive(j) / total), -np.log(share)
+    )
+    return np.where((both == 0) & (i > 0) & (j > 0), -1.0, value)
+
+
+def conditional(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """Probability that the commoner of two fires where the rarer does, in [0, 1]; NaN if one never fires.
+
+    Also known as the overlap coefficient (Szymkiewicz 1934, Simpson 1943).
+    """
+    both, i, j, _ = _counts(evidence, rows, cols)
+    return _divide(both, np.minimum(i, j))
+
+
+def activation_correlation(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """Pearson correlation of activations, zeros included, in [-1, 1]; NaN for a feature that never varies."""
+    n = evidence.n_tokens
+    mean_i, mean_j = evidence.activation_sums[rows] / n, evidence.activation_sums[cols] / n
+    square = np.asarray(evidence.activation_second).diagonal().astype(np.float64) / n
+    spread_i, spread_j = (np.sqrt(square[s] - m**2) for s, m in ((rows, mean_i), (cols, mean_j)))
+    return _divide(_tile(evidence.activation_second, rows, cols) / n - np.outer(mean_i, mean_j),
+                   np.outer(spread_i, spread_j))  # fmt: skip
+
+
+def preactivation_correlation(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """Pearson correlation of pre-activations, in [-1, 1]: the measure as published in the post.
+
+    NaN for a pre-activation that never varies. With an encoder it is e_i' S e_j, normalised, S the covariance
+    of the inputs: with tied weights and isotropic S it is the cosine itself, whatever the features do.
+    """
+    covariance = evidence.moments_covariance
+    if evidence.encoder is None:
+        variance = np.asarray(covariance).diagonal()
+        return _divide(_tile(covariance, rows, cols), np.sqrt(np.outer(variance[rows], variance[cols])))
+    left, right = (evidence.encoder[s].astype(np.float64) for s in (rows, cols))
+    image = left @ covariance
+    variance_i = np.einsum("id,id->i", image, left)
+    variance_j = np.einsum("id,de,ie->i", right, covariance, right, optimize=True)
+    return _divide(image @ right.T, np.sqrt(np.outer(variance_i, variance_j)))
+
+
+def true_phi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """phi of the exact probabilities of a known world, in [-1, 1]; NaN for a feature that fires never or always."""
+    both, i, j, total = _true_counts(evidence, rows, cols)
+    return _divide(total * both - i * j, np.sqrt(i * (total - i)) * np.sqrt(j * (total - j)))
+
+
+def true_log_odds(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """log_odds of the counts to be expected in a known world over as many tokens as were read, in nats."""
+    both, i, j, total = _true_counts(evidence, rows, cols)
+    return np.log((both + 0.5) * (total - i - j + both + 0.5) / ((i - both + 0.5) * (j - both + 0.5)))
+
+
+def js(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """1 - JSD in nats between mean outputs over all tokens, from 0.307 to 1: as published in the post.
+
+    NaN for a feature that never fired. Shared tokens and small samples alone move it: see js_split.
+    """
+    return _similarity(evidence.mean_outputs, rows, cols)
+
+
+def js_split(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """1 - JSD in nats between mean outputs over disjoint halves of the tokens, sampling bias taken off.
+
+    With A and B the means over even and odd sequences, JSD is the mean of JSD(A_i, B_j) and JSD(B_i, A_j) less
+    the mean of JSD(A_i, B_i) and JSD(A_j, B_j), which is what sampling alone gives. At most a little above 1 (noise
+    around equal outputs); NaN for a feature that did not fire in both halves.
+    """
+    even, odd = evidence.output_halves
+    across = js_divergence(even[rows], odd[cols])
+    if _same(rows, cols):
+        other, own_i = across.T, across.diagonal()
+        own_j = own_i
+    else:
+        other = js_divergence(odd[rows], even[cols])
+        own_i, own_j = self_divergence(evidence, rows), self_divergence(evidence, cols)
+    return 1 - ((across + other) / 2 - (own_i[:, None] + own_j) / 2)
+
+
+def self_divergence(evidence: Evidence, rows: Select) -> Float[np.ndarray, "rows"]:
+    """JSD in nats of each feature's mean output over even sequences from that over odd ones: noise alone.
+
+    Compare it with the divergence between features. NaN for a feature that did not fire in both halves.
+    """
+    even, odd = (half[rows] for half in evidence.output_halves)
+    pairs = (js_divergence(a[None], b[None])[0, 0] for a, b in zip(even, odd, strict=True))
+    return np.fromiter(pairs, dtype=np.float32, count=len(even))
+
+
+def true_js(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """1 - JSD in nats between the exact outputs of a known world, from 0.307 to 1."""
+    return _similarity(_truth(evidence).outputs, rows, cols)
+
+
+def decoder(evidence: Evidence) -> Float[np.ndarray, "n width"]:
+    """Directions as the network writes them, at unit length; NaN for a direction of length 0."""
+    return _unit(evidence.directions)
+
+
+def encoder(evidence: Evidence) -> Float[np.ndarray, "n width"]:
+    """Directions as the network reads them, at unit length: the placebo outcome."""
+    if evidence.encoder is None:
+        raise ValueError(
+            f"expected an encoder in {evidence.name!r}, found none: take the decoder's directions."
+        )
+    return _unit(evidence.encoder)
+
+
+def centred(evidence: Evidence) -> Float[np.ndarray, "n width"]:
+    """Decoder directions at unit length, less the mean of those that ever fired, at unit length again."""
+    unit = decoder(evidence)
+    return _unit(unit - unit[evidence.is_alive()].mean(0))
+
+
+def whitened(evidence: Evidence) -> Float[np.ndarray, "n width"]:
+    """Decoder directions after their second moment (of those that ever fired) was made the identity, unit length.
+
+    Axes with less than 1e-6 of the largest second moment are left out.
+    """
+    unit = decoder(evidence)
+    alive = unit[evidence.is_alive()].astype(np.float64)
+    values, vectors = np.linalg.eigh(alive.T @ alive / len(alive))
+    kept = values > 1e-6 * values.max()
+    return _unit(unit @ (vectors[:, kept] / np.sqrt(values[kept]) @ vectors[:, kept].T))
+
+
+Measure = Callable[[Evidence, Select, Select], np.ndarray]
+
+COOCCURRENCE: dict[str, Measure] = {
+    "phi": phi,
+    "log_odds": log_odds,
+    "jaccard": jaccard,
+    "npmi": npmi,
+    "conditional": conditional,
+    "activation_correlation": activation_correlation,
+    "preactivation_correlation": preactivation_correlation,
+    "true_phi": true_phi,
+    "true_log_odds": true_log_odds,
+}
+
+SIMILARITY: dict[str, Measure] = {"js": js, "js_split": js_split, "true_js": true_js}
+
+DIRECTIONS: dict[str, Callable[[Evidence], np.ndarray]] = {
+    "decoder": decoder,
+    "encoder": encoder,
+    "centred": centred,
+    "whitened": whitened,
+}
+
+COOCCURRENCE_LEVELS = ("exclusive", "independent", "co-occurring", "undetermined")
+SIMILARITY_LEVELS = ("similar", "different", "between")
+
+
+def cooccurrence_level(
+    evidence: Evidence, rows: Select, cols: Select, *, factor: float = 2.0, exact: bool = False
+) -> Int[np.ndarray, "rows cols"]:
+    """Which of COOCCURRENCE_LEVELS a pair is in, by the ratio of observed to expected tokens with both.
+
+    Expected is n_i n_j / N. Exclusive: the ratio is below 1 / factor; co-occurring: above factor; independent:
+    between. A level counts only where the exact 95 % Poisson interval of the ratio (Garwood 1936) lies in it
+    as a whole, else the pair is undetermined. With exact, a known world's own ratio decides, without interval.
+    """
+    if exact:
+        both, i, j, total = _true_counts(evidence, rows, cols)
+        low = high = _divide(both, i * j / total)
+    else:
+        both, i, j, total = _counts(evidence, rows, cols)
+        low, high = (_divide(bound, i * j / total) for bound in _poisson_interval(both.astype(np.int64)))
+    level = np.full(low.shape, 3, dtype=np.int8)
+    level[high < 1 / factor] = 0
+    level[(low >= 1 / factor) & (high <= factor)] = 1
+    level[low > factor] = 2
+    return level
+
+
+def similarity_level(
+    similarity: Float[np.ndarray, "rows cols"], median: float, *, share: float = 0.5
+) -> Int[np.ndarray, "rows cols"]:
+    """Which of SIMILARITY_LEVELS a pair is in: similar if its JSD is below `share` of the median pair's JSD,
+    different if it is at least the median's, else between. `median` is the median similarity; NaN counts as between.
+    """
+    level = np.full(similarity.shape, 2, dtype=np.int8)
+    level[1 - similarity < share * (1 - median)] = 0
+    level[1 - similarity >= 1 - median] = 1
+    return level
+
+
+def _poisson_interval(counts: Int[np.ndarray, "rows cols"]) -> tuple[np.ndarray, np.ndarray]:
+    """Exact 95 % bounds of the mean of a Poisson count."""
+    found = np.flatnonzero(np.bincount(counts.ravel()))
+    low, high = (np.zeros(found.max(initial=0) + 1) for _ in range(2))
+    low[found] = np.nan_to_num(chi2.ppf(0.025, 2 * found) / 2)
+    high[found] = chi2.ppf(0.975, 2 * found + 2) / 2
+    return low[counts], high[counts]
+
+
+def _counts(evidence: Evidence, rows: Select, cols: Select):
+    """Tokens with both [rows, cols], with i [rows, 1], with j [1, cols], and all tokens, as float64."""
+    counts = np.asarray(evidence.counts, dtype=np.float64)
+    both = _tile(evidence.cofiring, rows, cols).astype(np.float64)
+    return both, counts[rows][:, None], counts[cols][None], evidence.n_tokens
+
+
+def _true_counts(evidence: Evidence, rows: Select, cols: Select):
+    """The same, as a known world leads one to expect."""
+    truth, n = _truth(evidence), evidence.n_tokens
+    return (
+        _tile(truth.joint_rates, rows, cols) * n,
+        truth.rates[rows][:, None] * n,
+        truth.rates[cols][None] * n,
+        n,
+    )
+
+
+def _truth(evidence: Evidence):
+    if evidence.truth is None:
+        raise ValueError(
+            f"expected a known world, found no truth in {evidence.name!r}: take a measure whose name does not begin "
+            "with true_."
+        )
+    return evidence.truth
+
+
+def _similarity(outputs: np.ndarray, rows: Select, cols: Select) -> np.ndarray:
+    return 1 - js_divergence(outputs[rows], None if _same(rows, cols) else outputs[cols])
+
+
+def _same(rows: Select, cols: Select) -> bool:
+    if isinstance(rows, slice) or isinstance(cols, slice):
+        return isinstance(rows, slice) and isinstance(cols, slice) and rows == cols
+    return np.array_equal(rows, cols)
+
+
+def _tile(matrix: np.ndarray, rows: Select, cols: Select) -> np.ndarray:
+    return matrix[rows][:, cols]
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    return np.where(values > 0, values, np.nan)
+
+
+def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Quotient; NaN where the divisor is 0 or undefined."""
+    above, below = np.broadcast_arrays(above, below)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _unit(directions: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    return np.divide(directions, length, out=np.full(directions.shape, np.nan, np.float32), where=length > 0)

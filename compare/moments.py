@@ -1,0 +1,197 @@
+"""What runs over tokens: each takes batches in update(), joins another run in merge(), and answers in result()."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from compare.kernels import Events, add_cofiring, add_outputs
+
+BUFFERED = 2**21
+"""Events that wait before they are counted, so that a block of rows is visited seldom and stays in cache."""
+
+
+class FiringSums(NamedTuple):
+    """Counts and sums over tokens."""
+
+    counts: Int[np.ndarray, "n"]
+    cofiring: Int[np.ndarray, "n n"]
+    activation_sums: Float[np.ndarray, "n"]
+    activation_second: Float[np.ndarray, "n n"]
+
+
+class CoFiring:
+    """How often every pair of features fires at the same token, and the second moments of their activations.
+
+    Counts are exact; second moments are summed in float64 over each few million events, then kept in float32.
+    """
+
+    def __init__(self, n_features: int) -> None:
+        self.n_features = n_features
+        self._cofiring = np.zeros((n_features, n_features), dtype=np.int32)
+        self._second = np.zeros((n_features, n_features), dtype=np.float32)
+        self._sums = np.zeros(n_features)
+        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._n_waiting = 0
+
+    def update(
+        self,
+        features: Int[np.ndarray, "events"],
+        values: Float[np.ndarray, "events"],
+        offsets: Int[np.ndarray, "tokens_and_one"],
+    ) -> "CoFiring":
+        """Take in the events of a batch: token t fires features[offsets[t]:offsets[t + 1]] this much."""
+        if len(features) and not 0 <= features.min() <= features.max() < self.n_features:
+            raise ValueError(
+                f"expected feature ids below {self.n_features}, found {features.max()}: give every batch the "
+                "features of the first."
+            )
+        self._waiting.append((features, values, offsets))
+        self._n_waiting += len(features)
+        if self._n_waiting >= BUFFERED:
+            self._flush()
+        return self
+
+    def merge(self, other: "CoFiring") -> "CoFiring":
+        """Take in another run over other tokens."""
+        if other.n_features != self.n_features:
+            raise ValueError(
+                f"expected a run over {self.n_features} features, found {other.n_features}: merge runs of one system."
+            )
+        other._flush()
+        self._cofiring += other._cofiring
+        self._second += other._second
+        self._sums += other._sums
+        return self
+
+    def result(self) -> FiringSums:
+        """Counts [n] int64, co-firing counts [n, n] int32, sums [n] and second moments [n, n] of activations."""
+        self._flush()
+        counts = self._cofiring.diagonal().astype(np.int64)
+        return FiringSums(counts, self._cofiring.copy(), self._sums.copy(), self._second.copy())
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        features, values, offsets = (list(part) for part in zip(*self._waiting, strict=True))
+        first = np.cumsum([0, *map(len, features)])
+        starts = [o[:-1] + f for o, f in zip(offsets, first[:-1], strict=True)]
+        events = Events(np.concatenate(features), np.concatenate([*starts, first[-1:]]), self.n_features,
+                        np.concatenate(values))  # fmt: skip
+        add_cofiring(events, self._cofiring, self._second)
+        self._sums += np.bincount(events.features, events.values, self.n_features)
+        self._waiting, self._n_waiting = [], 0
+
+
+class Covariance:
+    """Mean and covariance (divided by the number of tokens) of real values over tokens, in float64."""
+
+    def __init__(self, width: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(width, dtype=torch.float64)
+        self._scatter = torch.zeros(width, width, dtype=torch.float64)
+
+    def update(self, values: Float[Tensor, "tokens width"]) -> "Covariance":
+        """Take in one batch."""
+        if values.shape[1] != len(self.mean):
+            raise ValueError(
+                f"expected {len(self.mean)} columns, found {values.shape[1]}: give every batch the same width."
+            )
+        if not torch.isfinite(values).all():
+            raise ValueError(
+                "expected finite values, found NaN or infinity: look for an overflow in the network."
+            )
+        if len(values) == 0:
+            return self
+        values = values.double()
+        mean = values.mean(0)
+        centred = values - mean
+        return self._join(len(values), mean, centred.T @ centred)
+
+    def merge(self, other: "Covariance") -> "Covariance":
+        """Take in another run over other tokens."""
+        if len(other.mean) != len(self.mean):
+            raise ValueError(
+                f"expected a run over {len(self.mean)} columns, found {len(other.mean)}: merge runs of one system."
+            )
+        return self._join(other.count, other.mean, other._scatter) if other.count else self
+
+    def result(self) -> tuple[Float[np.ndarray, "width"], Float[np.ndarray, "width width"]]:
+        """Mean and covariance; NaN where no token came in."""
+        return self.mean.numpy().copy(), (self._scatter / (self.count or np.nan)).numpy()
+
+    def _join(self, count: int, mean: Tensor, scatter: Tensor) -> "Covariance":
+        total = self.count + count
+        apart = mean - self.mean
+        self._scatter += scatter + torch.outer(apart, apart) * (self.count * count / total)
+        self.mean = self.mean + apart * (count / total)
+        self.count = total
+        return self
+
+
+class OutputSums(NamedTuple):
+    """Per half (even, odd sequences) and feature; and the plain mean over tokens."""
+
+    means: Float[np.ndarray, "2 n vocab"]
+    weights: Float[np.ndarray, "2 n"]
+    squared_weights: Float[np.ndarray, "2 n"]
+    counts: Int[np.ndarray, "2 n"]
+    base: Float[np.ndarray, "vocab"]
+
+
+class MeanOutputs:
+    """Activation-weighted mean of the outputs for every feature, apart for even and odd sequences."""
+
+    def __init__(self, n_features: int, n_vocabulary: int) -> None:
+        self.n_features = n_features
+        self.n_tokens = 0
+        self._totals = np.zeros((2 * n_features, n_vocabulary), dtype=np.float32)
+        self._weights = np.zeros((3, 2 * n_features))  # sums of 1, a and a^2
+        self._base = np.zeros(n_vocabulary)
+
+    def update(
+        self,
+        features: Int[np.ndarray, "events"],
+        values: Float[np.ndarray, "events"],
+        offsets: Int[np.ndarray, "tokens_and_one"],
+        outputs: Float[Tensor, "tokens vocab"],
+        sequences: Int[Tensor, "tokens"],
+    ) -> "MeanOutputs":
+        """Take in the events of a batch, the outputs of its tokens and the sequences they belong to."""
+        if outputs.shape[1] != len(self._base) or len(outputs) != len(offsets) - 1:
+            raise ValueError(
+                f"expected outputs [{len(offsets) - 1}, {len(self._base)}], found {list(outputs.shape)}: give every "
+                "token one distribution over the vocabulary of the first batch."
+            )
+        probabilities = np.ascontiguousarray(outputs.detach().float().cpu().numpy())
+        tokens = np.repeat(np.arange(len(outputs), dtype=np.int32), np.diff(offsets))
+        halves = (sequences.cpu().numpy() % 2).astype(np.int32)
+        rows = features + halves[tokens] * np.int32(self.n_features)
+        add_outputs(rows, tokens, values, probabilities, self._totals)
+        for power, sums in enumerate(self._weights):
+            sums += np.bincount(rows, values.astype(np.float64) ** power, 2 * self.n_features)
+        self._base += probabilities.sum(0, dtype=np.float64)
+        self.n_tokens += len(outputs)
+        return self
+
+    def merge(self, other: "MeanOutputs") -> "MeanOutputs":
+        """Take in another run over other tokens."""
+        if other._totals.shape != self._totals.shape:
+            raise ValueError(
+                f"expected sums of shape {self._totals.shape}, found {other._totals.shape}: merge runs of one system."
+            )
+        self._totals += other._totals
+        self._weights += other._weights
+        self._base += other._base
+        self.n_tokens += other.n_tokens
+        return self
+
+    def result(self) -> OutputSums:
+        """Means that sum to 1, or rows of zeros where a feature did not fire in that half."""
+        counts, weights, squared = self._weights.reshape(3, 2, self.n_features)
+        scale = np.divide(1, weights, out=np.zeros_like(weights), where=weights > 0).astype(np.float32)
+        means = self._totals.reshape(2, self.n_features, -1) * scale[:, :, None]
+        base = self._base / (self.n_tokens or np.nan)
+        return OutputSums(means, weights, squared, counts.astype(np.int64), base)

@@ -1,0 +1,123 @@
+"""What the numbers would be if nothing were there: Gaussian inputs, random directions, random rotations."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.stats import beta
+from torch import Tensor
+
+from compare.system import Batch, HasEncoder, HasProvenance, HasSite, HasVocabulary, Replace, System
+
+
+class GaussianSurrogate:
+    """A system whose site is fed Gaussian draws of a given mean and covariance, independent over tokens.
+
+    Features and outputs follow from the draws through the same dictionary and the same network, so that a slope
+    that is found here needs nothing but second moments. Every call of stream() gives the same draws. It has no
+    truth, whatever the system had.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        mean: Float[np.ndarray, "width_in"],
+        covariance: Float[np.ndarray, "width_in width_in"],
+        *,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(system, HasSite):
+            raise ValueError(
+                f"expected a system whose inputs can be replaced, found {system.name!r} without stream_with(): "
+                "leave this null out or give the system a site."
+            )
+        self.name = f"{system.name}: Gaussian surrogate"
+        self.directions = system.directions
+        if isinstance(system, HasEncoder):
+            self.encoder = system.encoder
+        if isinstance(system, HasVocabulary):
+            self.vocabulary = system.vocabulary
+        base = system.provenance if isinstance(system, HasProvenance) else {"name": system.name}
+        self.provenance = {"null": "Gaussian surrogate", "seed": seed, "of": base}
+        self._system, self._seed = system, seed
+        self._mean = torch.from_numpy(np.array(mean, dtype=np.float32))
+        self._root = torch.from_numpy(_square_root(covariance).astype(np.float32))
+
+    def stream(self) -> Iterator[Batch]:
+        """The system's stream with the site's inputs drawn afresh from the same seed."""
+        return self._system.stream_with(self._draw())
+
+    def stream_with(self, replace: Replace) -> Iterator[Batch]:
+        """The same, the draws having passed through `replace`."""
+        draw = self._draw()
+        return self._system.stream_with(lambda inputs: replace(draw(inputs)))
+
+    def _draw(self) -> Replace:
+        generator = torch.Generator().manual_seed(self._seed)
+
+        def draw(inputs: Tensor) -> Tensor:
+            noise = torch.randn(inputs.shape, generator=generator)
+            return (self._mean + noise @ self._root).to(inputs)
+
+        return draw
+
+
+def cosine_density(cosine: Float[np.ndarray, "..."], d: float) -> Float[np.ndarray, "..."]:
+    """Density of the cosine of two random unit vectors in d dimensions: (c + 1) / 2 is Beta((d-1)/2, (d-1)/2).
+
+    d may be an effective dimension, not whole; it must exceed 1.
+    """
+    return beta.pdf((cosine + 1) / 2, *_shape(d)) / 2
+
+
+def cosine_cdf(cosine: Float[np.ndarray, "..."], d: float) -> Float[np.ndarray, "..."]:
+    """Probability that two random unit vectors in d dimensions have at most this cosine."""
+    return beta.cdf((cosine + 1) / 2, *_shape(d))
+
+
+def cosine_quantile(q: Float[np.ndarray, "..."] | float, d: float) -> Float[np.ndarray, "..."] | float:
+    """The cosine below which a share q of pairs of random unit vectors in d dimensions lies."""
+    return 2 * beta.ppf(q, *_shape(d)) - 1
+
+
+def effective_dimension(directions: Float[np.ndarray, "n width"]) -> float:
+    """(sum l)^2 / sum l^2 over the eigenvalues l of the second moment of the unit rows; from 1 to width.
+
+    Random directions with this second moment have mean squared cosine 1 / d_eff.
+    """
+    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    moment = unit.T.astype(np.float64) @ unit
+    return float(np.trace(moment) ** 2 / (moment**2).sum())
+
+
+def matched_directions(
+    directions: Float[np.ndarray, "n width"], rng: np.random.Generator
+) -> Float[np.ndarray, "n width"]:
+    """As many random unit directions with nearly the second moment S of these: unit(S^1/2 g), g standard Gaussian."""
+    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    root = _square_root(unit.T.astype(np.float64) @ unit / len(unit))
+    drawn = rng.standard_normal(directions.shape) @ root
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+
+def random_rotation(width: int, rng: np.random.Generator) -> Float[np.ndarray, "width width"]:
+    """An orthogonal matrix, uniform over all of them."""
+    q, r = np.linalg.qr(rng.standard_normal((width, width)))
+    return q * np.sign(np.diag(r))
+
+
+def _shape(d: float) -> tuple[float, float]:
+    if d <= 1:
+        raise ValueError(f"expected a dimension above 1, found {d}: on a line every cosine is 1 or -1.")
+    return (d - 1) / 2, (d - 1) / 2
+
+
+def _square_root(covariance: Float[np.ndarray, "width width"]) -> Float[np.ndarray, "width width"]:
+    """The symmetric square root of a covariance; rounding below zero counts as zero."""
+    values, vectors = np.linalg.eigh(np.asarray(covariance, dtype=np.float64))
+    if values.min() < -1e-6 * max(values.max(), 0):
+        raise ValueError(
+            f"expected a covariance, found an eigenvalue of {values.min():.3g}: compute it over more tokens."
+        )
+    return vectors * np.sqrt(values.clip(0)) @ vectors.T

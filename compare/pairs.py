@@ -1,0 +1,231 @@
+"""All pairs of features that fire: whole where they fit, tile by tile where they do not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from compare.evidence import Evidence
+from compare.kernels import add_to_grid
+from compare.measures import COOCCURRENCE, DIRECTIONS, SIMILARITY
+
+TILE = 1024
+"""Rows and columns of a tile."""
+
+WHOLE = 8192
+"""Up to so many features the arrays [n, n] are held; beyond, tiles are made when they are asked for."""
+
+
+@dataclass(eq=False)
+class PairTable:
+    """Cosine and measures of every pair of the features feature_ids; row i of each array is feature_ids[i].
+
+    table["cosine"], table["phi"], ... are symmetric [n, n] float32 arrays, NaN where undefined and of no meaning on
+    the diagonal. Tables too large to be held give tile() and tiles() only.
+    """
+
+    evidence: Evidence
+    feature_ids: Int[np.ndarray, "n"]
+    measures: tuple[str, ...]
+    units: Float[np.ndarray, "n width"]
+    whole: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        return len(self.feature_ids)
+
+    @property
+    def n_pairs(self) -> int:
+        return self.n * (self.n - 1) // 2
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything that table[...] and the tiles hold."""
+        return ("cosine", *self.measures)
+
+    @property
+    def cosine(self) -> Float[np.ndarray, "n n"]:
+        """Between the directions, in [-1, 1]."""
+        return self["cosine"]
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "n n"]:
+        """True for i != j where every measure is defined."""
+        mask = ~np.eye(self.n, dtype=bool)
+        for name in self.names:
+            mask &= np.isfinite(self[name])
+        return mask
+
+    def __getitem__(self, name: str) -> Float[np.ndarray, "n n"]:
+        if name not in self.names:
+            raise ValueError(
+                f"expected one of {', '.join(self.names)}, found {name!r}: ask pair_table for it."
+            )
+        if not self.whole:
+            raise ValueError(
+                f"expected at most {WHOLE} features for whole arrays, found {self.n}: go through tiles() or raise "
+                "min_count."
+            )
+        return self.whole[name]
+
+    def tile(self, rows: slice, cols: slice) -> dict[str, np.ndarray]:
+        """Every array for rows x cols (positions in feature_ids), float32; NaN on and below the table's diagonal
+        is up to the caller: see tiles().
+        """
+        if self.whole:
+            return {name: self.whole[name][rows, cols] for name in self.names}
+        ids = self.feature_ids[rows], self.feature_ids[cols]
+        tile = {name: _measure(name)(self.evidence, *ids).astype(np.float32) for name in self.measures}
+        return {"cosine": self.units[rows] @ self.units[cols].T} | tile
+
+    def tiles(self) -> Iterator[tuple[slice, slice, dict[str, np.ndarray]]]:
+        """Every pair once: tiles on and above the diagonal, cosine NaN where i >= j."""
+        for rows in _slices(self.n):
+            for cols in _slices(self.n):
+                if cols.start < rows.start:
+                    continue
+                tile = self.tile(rows, cols)
+                if rows == cols:
+                    above = np.triu(np.ones(tile["cosine"].shape, dtype=bool), 1)
+                    tile["cosine"] = np.where(above, tile["cosine"], np.float32(np.nan))
+                yield rows, cols, tile
+
+
+def pair_table(
+    evidence: Evidence,
+    *,
+    cooccurrence: Sequence[str] = ("phi",),
+    similarity: Sequence[str] = ("js",),
+    direction: str = "decoder",
+    min_count: int = 1,
+) -> PairTable:
+    """The pairs of all features that fired min_count times or more (and in both halves of the tokens)."""
+    for asked, registry in (
+        (cooccurrence, COOCCURRENCE),
+        (similarity, SIMILARITY),
+        ([direction], DIRECTIONS),
+    ):
+        for name in asked:
+            if name not in registry:
+                raise ValueError(
+                    f"expected one of {', '.join(registry)}, found {name!r}: take a name that is there."
+                )
+    units = DIRECTIONS[direction](evidence)
+    alive = np.flatnonzero(evidence.is_alive(min_count) & np.isfinite(units).all(1))
+    if len(alive) < 3:
+        raise ValueError(
+            f"expected 3 features or more that fired {min_count} times, found {len(alive)} in {evidence.name!r}: "
+            "lower min_count or read more tokens."
+        )
+    table = PairTable(evidence, alive, (*cooccurrence, *similarity), units[alive])
+    if table.n <= WHOLE:
+        table.whole = _whole(table)
+    return table
+
+
+def _whole(table: PairTable) -> dict[str, np.ndarray]:
+    arrays = {"cosine": table.units @ table.units.T}
+    for name in table.measures:
+        if name in SIMILARITY:
+            arrays[name] = SIMILARITY[name](table.evidence, table.feature_ids, table.feature_ids)
+            continue
+        arrays[name] = np.empty((table.n, table.n), dtype=np.float32)
+        for rows in _slices(table.n):
+            arrays[name][rows] = COOCCURRENCE[name](
+                table.evidence, table.feature_ids[rows], table.feature_ids
+            )
+    return arrays
+
+
+def _measure(name: str):
+    return COOCCURRENCE.get(name) or SIMILARITY[name]
+
+
+def _slices(n: int) -> list[slice]:
+    return [slice(start, min(start + TILE, n)) for start in range(0, n, TILE)]
+
+
+class PairMap(NamedTuple):
+    """Pairs on a grid of two measures: how many, and the mean cosine (NaN where there are none)."""
+
+    x_edges: Float[np.ndarray, "x_bins_and_one"]
+    y_edges: Float[np.ndarray, "y_bins_and_one"]
+    count: Int[np.ndarray, "x_bins y_bins"]
+    mean: Float[np.ndarray, "x_bins y_bins"]
+
+
+def pair_map(table: PairTable, x: str, y: str, *, bins: int = 64) -> PairMap:
+    """The post's figure as numbers: count and mean cosine over a grid of measure x by measure y."""
+    limits = (*_range(table, x), *_range(table, y))
+    count, total = np.zeros((bins, bins), dtype=np.int64), np.zeros((bins, bins))
+    for _, _, tile in table.tiles():
+        add_to_grid(tile[x], tile[y], tile["cosine"], limits, count, total)
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return PairMap(np.linspace(*limits[:2], bins + 1), np.linspace(*limits[2:], bins + 1), count, mean)
+
+
+def histogram(
+    table: PairTable, edges: Float[np.ndarray, "bins_and_one"], name: str = "cosine"
+) -> Int[np.ndarray, "bins"]:
+    """How many pairs lie in each bin of a measure; what lies outside the edges is not counted."""
+    counts = np.zeros(len(edges) - 1, dtype=np.int64)
+    for _, _, tile in table.tiles():
+        counts += np.histogram(tile[name][np.isfinite(tile["cosine"])], edges)[0]
+    return counts
+
+
+def extreme_pairs(table: PairTable, k: int, *, lowest: bool = True) -> pd.DataFrame:
+    """The k pairs of lowest (or highest) cosine, most extreme first: feature ids i and j, and every measure."""
+    sign = 1 if lowest else -1
+    found: list[pd.DataFrame] = []
+    for rows, cols, tile in table.tiles():
+        order = sign * np.where(np.isfinite(tile["cosine"]), tile["cosine"], sign * np.inf).ravel()
+        best = np.argpartition(order, min(k, order.size - 1))[:k]
+        best = best[np.isfinite(order[best])]
+        i, j = np.unravel_index(best, tile["cosine"].shape)
+        ids = {"i": table.feature_ids[rows][i], "j": table.feature_ids[cols][j]}
+        found.append(pd.DataFrame(ids | {name: values[i, j] for name, values in tile.items()}))
+    pairs = pd.concat(found).sort_values(["cosine", "i", "j"], ascending=[lowest, True, True])
+    return pairs.head(k).reset_index(drop=True)
+
+
+class Extremes(NamedTuple):
+    """For every feature its lowest and highest cosine with another one, and that one's position in the table."""
+
+    lowest: Float[np.ndarray, "n"]
+    lowest_with: Int[np.ndarray, "n"]
+    highest: Float[np.ndarray, "n"]
+    highest_with: Int[np.ndarray, "n"]
+
+
+def extremes(table: PairTable) -> Extremes:
+    """The most antipodal and the most parallel partner of every feature."""
+    result = Extremes(
+        np.full(table.n, np.inf), np.full(table.n, -1), np.full(table.n, -np.inf), np.full(table.n, -1)
+    )
+    for rows, cols, tile in table.tiles():
+        for axis, mine, others in ((1, rows, cols), (0, cols, rows)):
+            for best, partner, sign in (
+                (result.lowest, result.lowest_with, 1),
+                (result.highest, result.highest_with, -1),
+            ):
+                value = np.where(np.isfinite(tile["cosine"]), sign * tile["cosine"], np.inf)
+                at = value.argmin(axis)
+                nearest = np.take_along_axis(value, np.expand_dims(at, axis), axis).squeeze(axis)
+                better = nearest < sign * best[mine]
+                best[mine] = np.where(better, sign * nearest, best[mine])
+                partner[mine] = np.where(better, at + others.start, partner[mine])
+    return result
+
+
+def _range(table: PairTable, name: str) -> tuple[float, float]:
+    """Lowest and highest finite value of a measure over all pairs; an empty range is widened."""
+    low, high = np.inf, -np.inf
+    for _, _, tile in table.tiles():
+        values = tile[name][np.isfinite(tile["cosine"]) & np.isfinite(tile[name])]
+        if len(values):
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return (low, high) if low < high else (low - 0.5, low + 0.5)
