@@ -39,7 +39,7 @@ ARRAYS, VOCABULARY, MANIFEST = "arrays.safetensors", "vocabulary.json", "manifes
 class Truth(NamedTuple):
     """What is exactly so in a world that is known: P(i), P(i, j) and output distributions."""
 
-    rates: Float[np.ndarray, "n"]
+    rates: Float[np.ndarray, " n"]
     joint_rates: Float[np.ndarray, "n n"]
     outputs: Float[np.ndarray, "n vocab"]
 
@@ -69,19 +69,19 @@ class Evidence:
     encoder: Float[np.ndarray, "n width_in"] | None
     """As the network reads them, if the system has an encoder."""
 
-    counts: Int[np.ndarray, "n"]
+    counts: Int[np.ndarray, " n"]
     """Tokens at which a feature fired."""
 
     cofiring: Int[np.ndarray, "n n"]
     """Tokens at which both fired; the diagonal is counts."""
 
-    activation_sums: Float[np.ndarray, "n"]
+    activation_sums: Float[np.ndarray, " n"]
     """Sum of activations over tokens."""
 
     activation_second: Float[np.ndarray, "n n"]
     """Sum of a_i a_j over tokens."""
 
-    moments_mean: Float[np.ndarray, "m"]
+    moments_mean: Float[np.ndarray, " m"]
     """Mean of the encoder's inputs, or of the pre-activations where there is no encoder."""
 
     moments_covariance: Float[np.ndarray, "m m"]
@@ -99,7 +99,7 @@ class Evidence:
     half_counts: Int[np.ndarray, "2 n"]
     """Tokens at which a feature fired, in each half."""
 
-    base_output: Float[np.ndarray, "vocab"]
+    base_output: Float[np.ndarray, " vocab"]
     """Mean output over all tokens."""
 
     truth: Truth | None
@@ -135,20 +135,22 @@ class Evidence:
         share = share.astype(np.float32)
         return even * share[0][:, None] + odd * share[1][:, None]
 
-    def is_alive(self, minimum: int = 1) -> Bool[np.ndarray, "n"]:
+    def is_alive(self, minimum: int = 1) -> Bool[np.ndarray, " n"]:
         """Features that fired at `minimum` tokens or more, and at least once in each half."""
         return (np.asarray(self.counts) >= minimum) & (np.asarray(self.half_counts) > 0).all(0)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write a folder that appears whole or not at all. An Evidence that is there stays, unless overwrite."""
+        """Write a folder that appears whole or not at all; one that is there stays, unless overwrite."""
         folder = Path(folder)
         if folder.exists() and not (folder / MANIFEST).is_file():
             raise ValueError(
-                f"expected a new folder or an Evidence, found {folder} without a {MANIFEST}: choose another folder."
+                f"expected a new folder or an Evidence, found {folder} without a {MANIFEST}: choose another "
+                "folder."
             )
         if folder.exists() and not overwrite:
             raise ValueError(
-                f"expected a new folder, found an Evidence in {folder}: pass overwrite=True or choose another folder."
+                f"expected a new folder, found an Evidence in {folder}: pass overwrite=True or choose "
+                "another folder."
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(folder)
@@ -175,8 +177,8 @@ class Evidence:
             found = _sha256(folder / name) if (folder / name).is_file() else "no file"
             if found != expected:
                 raise ValueError(
-                    f"expected {folder / name} with sha256 {expected[:12]}..., found {found[:12]}: it was cut short or "
-                    "changed; measure again."
+                    f"expected {folder / name} with sha256 {expected[:12]}..., found {found[:12]}: it was "
+                    "cut short or changed; measure again."
                 )
         try:
             with safe_open(folder / ARRAYS, framework="pt") as file:
@@ -232,7 +234,7 @@ def measure(
     n_tokens: int | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Evidence:
-    """One pass over a system's stream, or over its first n_tokens. progress(done, total) is told of each batch."""
+    """One pass over a system's stream or its first n_tokens; progress(done, total) hears of each batch."""
     check_system(system)
     if n_tokens is not None and n_tokens < 2:
         raise ValueError(
@@ -328,7 +330,8 @@ def _read_manifest(folder: Path) -> dict:
         ) from error
     if found != FORMAT:
         raise ValueError(
-            f"expected Evidence of format {FORMAT}, found format {found} in {folder}: measure again with this version."
+            f"expected Evidence of format {FORMAT}, found format {found} in {folder}: measure again with "
+            "this version."
         )
     return manifest
 

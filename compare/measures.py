@@ -1,7 +1,8 @@
 """Registries of measures: one function and one line each.
 
-A co-occurrence or similarity measure takes Evidence and two selections of features (slices or arrays of ids) and
-gives the tile [rows, cols], float64 or float32, NaN where it is undefined. A direction measure gives one unit row a feature.
+A co-occurrence or similarity measure takes Evidence and two selections of features (slices or arrays of ids)
+and gives the tile [rows, cols], float64 or float32, NaN where it is undefined. A direction measure gives one
+unit row a feature.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ def phi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
 
 
 def log_odds(evidence: Evidence, rows: Select, cols: Select) -> Tile:
-    """Log odds ratio of firing in nats, any sign, half a token added to each of the four cells (Haldane 1956)."""
+    """Log odds ratio of firing in nats, any sign, half a token added to all four cells (Haldane 1956)."""
     both, i, j, total = _counts(evidence, rows, cols)
     return np.log((both + 0.5) * (total - i - j + both + 0.5) / ((i - both + 0.5) * (j - both + 0.5)))
 
@@ -36,7 +37,8 @@ def jaccard(evidence: Evidence, rows: Select, cols: Select) -> Tile:
 
 
 def npmi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
-    """Pointwise mutual information of firing over its maximum, in [-1, 1]; -1 where the two never fire together.
+    """Pointwise mutual information of firing over its maximum, in [-1, 1]; -1 where the two never fire
+    together.
 
     NaN if one never fires or both fire at every token (Bouma 2009).
     """
@@ -85,7 +87,7 @@ def preactivation_correlation(evidence: Evidence, rows: Select, cols: Select) ->
 
 
 def true_phi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
-    """phi of the exact probabilities of a known world, in [-1, 1]; NaN for a feature that fires never or always."""
+    """phi of a known world's exact probabilities, in [-1, 1]; NaN if a feature fires never or always."""
     both, i, j, total = _true_counts(evidence, rows, cols)
     return _divide(total * both - i * j, np.sqrt(i * (total - i)) * np.sqrt(j * (total - j)))
 
@@ -107,9 +109,9 @@ def js(evidence: Evidence, rows: Select, cols: Select) -> Tile:
 def js_split(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """1 - JSD in nats between mean outputs over disjoint halves of the tokens, sampling bias taken off.
 
-    With A and B the means over even and odd sequences, JSD is the mean of JSD(A_i, B_j) and JSD(B_i, A_j) less
-    the mean of JSD(A_i, B_i) and JSD(A_j, B_j), which is what sampling alone gives. At most a little above 1 (noise
-    around equal outputs); NaN for a feature that did not fire in both halves.
+    With A and B the means over even and odd sequences, JSD is the mean of JSD(A_i, B_j) and JSD(B_i, A_j)
+    less the mean of JSD(A_i, B_i) and JSD(A_j, B_j), which is what sampling alone gives. At most a little
+    above 1 (noise around equal outputs); NaN for a feature that did not fire in both halves.
     """
     even, odd = evidence.output_halves
     across = js_divergence(even[rows], odd[cols])
@@ -122,7 +124,7 @@ def js_split(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     return 1 - ((across + other) / 2 - (own_i[:, None] + own_j) / 2)
 
 
-def self_divergence(evidence: Evidence, rows: Select) -> Float[np.ndarray, "rows"]:
+def self_divergence(evidence: Evidence, rows: Select) -> Float[np.ndarray, " rows"]:
     """JSD in nats of each feature's mean output over even sequences from that over odd ones: noise alone.
 
     Compare it with the divergence between features. NaN for a feature that did not fire in both halves.
@@ -158,7 +160,8 @@ def centred(evidence: Evidence) -> Float[np.ndarray, "n width"]:
 
 
 def whitened(evidence: Evidence) -> Float[np.ndarray, "n width"]:
-    """Decoder directions after their second moment (of those that ever fired) was made the identity, unit length.
+    """Decoder directions after their second moment (of those that ever fired) was made the identity, unit
+    length.
 
     Axes with less than 1e-6 of the largest second moment are left out.
     """
@@ -201,9 +204,10 @@ def cooccurrence_level(
 ) -> Int[np.ndarray, "rows cols"]:
     """Which of COOCCURRENCE_LEVELS a pair is in, by the ratio of observed to expected tokens with both.
 
-    Expected is n_i n_j / N. Exclusive: the ratio is below 1 / factor; co-occurring: above factor; independent:
-    between. A level counts only where the exact 95 % Poisson interval of the ratio (Garwood 1936) lies in it
-    as a whole, else the pair is undetermined. With exact, a known world's own ratio decides, without interval.
+    Expected is n_i n_j / N. Exclusive: the ratio is below 1 / factor; co-occurring: above factor;
+    independent: between. A level counts only where the exact 95 % Poisson interval of the ratio (Garwood
+    1936) lies in it as a whole, else the pair is undetermined. With exact, a known world's own ratio decides,
+    without interval.
     """
     if exact:
         both, i, j, total = _true_counts(evidence, rows, cols)
@@ -222,7 +226,8 @@ def similarity_level(
     similarity: Float[np.ndarray, "rows cols"], median: float, *, share: float = 0.5
 ) -> Int[np.ndarray, "rows cols"]:
     """Which of SIMILARITY_LEVELS a pair is in: similar if its JSD is below `share` of the median pair's JSD,
-    different if it is at least the median's, else between. `median` is the median similarity; NaN counts as between.
+    different if it is at least the median's, else between. `median` is the median similarity; NaN counts as
+    between.
     """
     level = np.full(similarity.shape, 2, dtype=np.int8)
     level[1 - similarity < share * (1 - median)] = 0
@@ -260,8 +265,8 @@ def _true_counts(evidence: Evidence, rows: Select, cols: Select):
 def _truth(evidence: Evidence):
     if evidence.truth is None:
         raise ValueError(
-            f"expected a known world, found no truth in {evidence.name!r}: take a measure whose name does not begin "
-            "with true_."
+            f"expected a known world, found no truth in {evidence.name!r}: take a measure whose name does "
+            "not begin with true_."
         )
     return evidence.truth
 

@@ -1,4 +1,4 @@
-"""What runs over tokens: each takes batches in update(), joins another run in merge(), and answers in result()."""
+"""What runs over tokens: update() takes a batch, merge() another run, result() answers at any time."""
 
 from typing import NamedTuple
 
@@ -16,9 +16,9 @@ BUFFERED = 2**21
 class FiringSums(NamedTuple):
     """Counts and sums over tokens."""
 
-    counts: Int[np.ndarray, "n"]
+    counts: Int[np.ndarray, " n"]
     cofiring: Int[np.ndarray, "n n"]
-    activation_sums: Float[np.ndarray, "n"]
+    activation_sums: Float[np.ndarray, " n"]
     activation_second: Float[np.ndarray, "n n"]
 
 
@@ -38,9 +38,9 @@ class CoFiring:
 
     def update(
         self,
-        features: Int[np.ndarray, "events"],
-        values: Float[np.ndarray, "events"],
-        offsets: Int[np.ndarray, "tokens_and_one"],
+        features: Int[np.ndarray, " events"],
+        values: Float[np.ndarray, " events"],
+        offsets: Int[np.ndarray, " tokens_and_one"],
     ) -> "CoFiring":
         """Take in the events of a batch: token t fires features[offsets[t]:offsets[t + 1]] this much."""
         if len(features) and not 0 <= features.min() <= features.max() < self.n_features:
@@ -58,7 +58,8 @@ class CoFiring:
         """Take in another run over other tokens."""
         if other.n_features != self.n_features:
             raise ValueError(
-                f"expected a run over {self.n_features} features, found {other.n_features}: merge runs of one system."
+                f"expected a run over {self.n_features} features, found {other.n_features}: merge runs of "
+                "one system."
             )
         other._flush()
         self._cofiring += other._cofiring
@@ -67,7 +68,7 @@ class CoFiring:
         return self
 
     def result(self) -> FiringSums:
-        """Counts [n] int64, co-firing counts [n, n] int32, sums [n] and second moments [n, n] of activations."""
+        """Counts, co-firing counts, and sums and second moments of activations."""
         self._flush()
         counts = self._cofiring.diagonal().astype(np.int64)
         return FiringSums(counts, self._cofiring.copy(), self._sums.copy(), self._second.copy())
@@ -97,7 +98,8 @@ class Covariance:
         """Take in one batch."""
         if values.shape[1] != len(self.mean):
             raise ValueError(
-                f"expected {len(self.mean)} columns, found {values.shape[1]}: give every batch the same width."
+                f"expected {len(self.mean)} columns, found {values.shape[1]}: give every batch the same "
+                "width."
             )
         if not torch.isfinite(values).all():
             raise ValueError(
@@ -114,11 +116,12 @@ class Covariance:
         """Take in another run over other tokens."""
         if len(other.mean) != len(self.mean):
             raise ValueError(
-                f"expected a run over {len(self.mean)} columns, found {len(other.mean)}: merge runs of one system."
+                f"expected a run over {len(self.mean)} columns, found {len(other.mean)}: merge runs of one "
+                "system."
             )
         return self._join(other.count, other.mean, other._scatter) if other.count else self
 
-    def result(self) -> tuple[Float[np.ndarray, "width"], Float[np.ndarray, "width width"]]:
+    def result(self) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, "width width"]]:
         """Mean and covariance; NaN where no token came in."""
         return self.mean.numpy().copy(), (self._scatter / (self.count or np.nan)).numpy()
 
@@ -138,7 +141,7 @@ class OutputSums(NamedTuple):
     weights: Float[np.ndarray, "2 n"]
     squared_weights: Float[np.ndarray, "2 n"]
     counts: Int[np.ndarray, "2 n"]
-    base: Float[np.ndarray, "vocab"]
+    base: Float[np.ndarray, " vocab"]
 
 
 class MeanOutputs:
@@ -153,17 +156,17 @@ class MeanOutputs:
 
     def update(
         self,
-        features: Int[np.ndarray, "events"],
-        values: Float[np.ndarray, "events"],
-        offsets: Int[np.ndarray, "tokens_and_one"],
+        features: Int[np.ndarray, " events"],
+        values: Float[np.ndarray, " events"],
+        offsets: Int[np.ndarray, " tokens_and_one"],
         outputs: Float[Tensor, "tokens vocab"],
-        sequences: Int[Tensor, "tokens"],
+        sequences: Int[Tensor, " tokens"],
     ) -> "MeanOutputs":
         """Take in the events of a batch, the outputs of its tokens and the sequences they belong to."""
         if outputs.shape[1] != len(self._base) or len(outputs) != len(offsets) - 1:
             raise ValueError(
-                f"expected outputs [{len(offsets) - 1}, {len(self._base)}], found {list(outputs.shape)}: give every "
-                "token one distribution over the vocabulary of the first batch."
+                f"expected outputs [{len(offsets) - 1}, {len(self._base)}], found {list(outputs.shape)}: "
+                "give every token one distribution over the vocabulary of the first batch."
             )
         probabilities = np.ascontiguousarray(outputs.detach().float().cpu().numpy())
         tokens = np.repeat(np.arange(len(outputs), dtype=np.int32), np.diff(offsets))
@@ -180,7 +183,8 @@ class MeanOutputs:
         """Take in another run over other tokens."""
         if other._totals.shape != self._totals.shape:
             raise ValueError(
-                f"expected sums of shape {self._totals.shape}, found {other._totals.shape}: merge runs of one system."
+                f"expected sums of shape {self._totals.shape}, found {other._totals.shape}: merge runs of "
+                "one system."
             )
         self._totals += other._totals
         self._weights += other._weights

@@ -14,23 +14,23 @@ from compare.system import Batch, HasEncoder, HasProvenance, HasSite, HasVocabul
 class GaussianSurrogate:
     """A system whose site is fed Gaussian draws of a given mean and covariance, independent over tokens.
 
-    Features and outputs follow from the draws through the same dictionary and the same network, so that a slope
-    that is found here needs nothing but second moments. Every call of stream() gives the same draws. It has no
-    truth, whatever the system had.
+    Features and outputs follow from the draws through the same dictionary and the same network, so that a
+    slope that is found here needs nothing but second moments. Every call of stream() gives the same draws. It
+    has no truth, whatever the system had.
     """
 
     def __init__(
         self,
         system: System,
-        mean: Float[np.ndarray, "width_in"],
+        mean: Float[np.ndarray, " width_in"],
         covariance: Float[np.ndarray, "width_in width_in"],
         *,
         seed: int = 0,
     ) -> None:
         if not isinstance(system, HasSite):
             raise ValueError(
-                f"expected a system whose inputs can be replaced, found {system.name!r} without stream_with(): "
-                "leave this null out or give the system a site."
+                f"expected a system whose inputs can be replaced, found {system.name!r} without "
+                "stream_with(): leave this null out or give the system a site."
             )
         self.name = f"{system.name}: Gaussian surrogate"
         self.directions = system.directions
@@ -64,7 +64,8 @@ class GaussianSurrogate:
 
 
 def cosine_density(cosine: Float[np.ndarray, "..."], d: float) -> Float[np.ndarray, "..."]:
-    """Density of the cosine of two random unit vectors in d dimensions: (c + 1) / 2 is Beta((d-1)/2, (d-1)/2).
+    """Density of the cosine of two random unit vectors in d dimensions: (c + 1) / 2 is Beta((d-1)/2,
+    (d-1)/2).
 
     d may be an effective dimension, not whole; it must exceed 1.
     """
@@ -94,7 +95,7 @@ def effective_dimension(directions: Float[np.ndarray, "n width"]) -> float:
 def matched_directions(
     directions: Float[np.ndarray, "n width"], rng: np.random.Generator
 ) -> Float[np.ndarray, "n width"]:
-    """As many random unit directions with nearly the second moment S of these: unit(S^1/2 g), g standard Gaussian."""
+    """As many random unit directions, nearly of the second moment S of these: unit(S^1/2 g), g Gaussian."""
     unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     root = _square_root(unit.T.astype(np.float64) @ unit / len(unit))
     drawn = rng.standard_normal(directions.shape) @ root

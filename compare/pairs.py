@@ -23,12 +23,12 @@ WHOLE = 8192
 class PairTable:
     """Cosine and measures of every pair of the features feature_ids; row i of each array is feature_ids[i].
 
-    table["cosine"], table["phi"], ... are symmetric [n, n] float32 arrays, NaN where undefined and of no meaning on
-    the diagonal. Tables too large to be held give tile() and tiles() only.
+    table["cosine"], table["phi"], ... are symmetric [n, n] float32 arrays, NaN where undefined and of no
+    meaning on the diagonal. Tables too large to be held give tile() and tiles() only.
     """
 
     evidence: Evidence
-    feature_ids: Int[np.ndarray, "n"]
+    feature_ids: Int[np.ndarray, " n"]
     measures: tuple[str, ...]
     units: Float[np.ndarray, "n width"]
     whole: dict[str, np.ndarray] = field(default_factory=dict)
@@ -66,14 +66,14 @@ class PairTable:
             )
         if not self.whole:
             raise ValueError(
-                f"expected at most {WHOLE} features for whole arrays, found {self.n}: go through tiles() or raise "
-                "min_count."
+                f"expected at most {WHOLE} features for whole arrays, found {self.n}: go through tiles() or "
+                "raise min_count."
             )
         return self.whole[name]
 
     def tile(self, rows: slice, cols: slice) -> dict[str, np.ndarray]:
-        """Every array for rows x cols (positions in feature_ids), float32; NaN on and below the table's diagonal
-        is up to the caller: see tiles().
+        """Every array for rows x cols (positions in feature_ids), float32; NaN on and below the table's
+        diagonal is up to the caller: see tiles().
         """
         if self.whole:
             return {name: self.whole[name][rows, cols] for name in self.names}
@@ -101,8 +101,13 @@ def pair_table(
     similarity: Sequence[str] = ("js",),
     direction: str = "decoder",
     min_count: int = 1,
+    max_features: int | None = None,
+    seed: int = 0,
 ) -> PairTable:
-    """The pairs of all features that fired min_count times or more (and in both halves of the tokens)."""
+    """The pairs of all features that fired min_count times or more (and in both halves of the tokens).
+
+    Where more than max_features did, so many of them are drawn at random.
+    """
     for asked, registry in (
         (cooccurrence, COOCCURRENCE),
         (similarity, SIMILARITY),
@@ -117,9 +122,11 @@ def pair_table(
     alive = np.flatnonzero(evidence.is_alive(min_count) & np.isfinite(units).all(1))
     if len(alive) < 3:
         raise ValueError(
-            f"expected 3 features or more that fired {min_count} times, found {len(alive)} in {evidence.name!r}: "
-            "lower min_count or read more tokens."
+            f"expected 3 features or more that fired {min_count} times, found {len(alive)} in "
+            f"{evidence.name!r}: lower min_count or read more tokens."
         )
+    if max_features is not None and len(alive) > max_features:
+        alive = np.sort(np.random.default_rng(seed).choice(alive, max_features, replace=False))
     table = PairTable(evidence, alive, (*cooccurrence, *similarity), units[alive])
     if table.n <= WHOLE:
         table.whole = _whole(table)
@@ -151,15 +158,20 @@ def _slices(n: int) -> list[slice]:
 class PairMap(NamedTuple):
     """Pairs on a grid of two measures: how many, and the mean cosine (NaN where there are none)."""
 
-    x_edges: Float[np.ndarray, "x_bins_and_one"]
-    y_edges: Float[np.ndarray, "y_bins_and_one"]
+    x_edges: Float[np.ndarray, " x_bins_and_one"]
+    y_edges: Float[np.ndarray, " y_bins_and_one"]
     count: Int[np.ndarray, "x_bins y_bins"]
     mean: Float[np.ndarray, "x_bins y_bins"]
 
 
-def pair_map(table: PairTable, x: str, y: str, *, bins: int = 64) -> PairMap:
-    """The post's figure as numbers: count and mean cosine over a grid of measure x by measure y."""
-    limits = (*_range(table, x), *_range(table, y))
+def pair_map(
+    table: PairTable, x: str, y: str, *, bins: int = 64, limits: tuple[float, ...] | None = None
+) -> PairMap:
+    """The post's figure as numbers: count and mean cosine over a grid of measure x by measure y.
+
+    limits are the grid's lowest and highest x, then y; by default, those of the pairs.
+    """
+    limits = limits or (*_range(table, x), *_range(table, y))
     count, total = np.zeros((bins, bins), dtype=np.int64), np.zeros((bins, bins))
     for _, _, tile in table.tiles():
         add_to_grid(tile[x], tile[y], tile["cosine"], limits, count, total)
@@ -168,8 +180,8 @@ def pair_map(table: PairTable, x: str, y: str, *, bins: int = 64) -> PairMap:
 
 
 def histogram(
-    table: PairTable, edges: Float[np.ndarray, "bins_and_one"], name: str = "cosine"
-) -> Int[np.ndarray, "bins"]:
+    table: PairTable, edges: Float[np.ndarray, " bins_and_one"], name: str = "cosine"
+) -> Int[np.ndarray, " bins"]:
     """How many pairs lie in each bin of a measure; what lies outside the edges is not counted."""
     counts = np.zeros(len(edges) - 1, dtype=np.int64)
     for _, _, tile in table.tiles():
@@ -178,7 +190,7 @@ def histogram(
 
 
 def extreme_pairs(table: PairTable, k: int, *, lowest: bool = True) -> pd.DataFrame:
-    """The k pairs of lowest (or highest) cosine, most extreme first: feature ids i and j, and every measure."""
+    """The k pairs of lowest (or highest) cosine, most extreme first: feature ids i, j and every measure."""
     sign = 1 if lowest else -1
     found: list[pd.DataFrame] = []
     for rows, cols, tile in table.tiles():
@@ -193,12 +205,12 @@ def extreme_pairs(table: PairTable, k: int, *, lowest: bool = True) -> pd.DataFr
 
 
 class Extremes(NamedTuple):
-    """For every feature its lowest and highest cosine with another one, and that one's position in the table."""
+    """For every feature its lowest and highest cosine with another, and the other's position in the table."""
 
-    lowest: Float[np.ndarray, "n"]
-    lowest_with: Int[np.ndarray, "n"]
-    highest: Float[np.ndarray, "n"]
-    highest_with: Int[np.ndarray, "n"]
+    lowest: Float[np.ndarray, " n"]
+    lowest_with: Int[np.ndarray, " n"]
+    highest: Float[np.ndarray, " n"]
+    highest_with: Int[np.ndarray, " n"]
 
 
 def extremes(table: PairTable) -> Extremes:

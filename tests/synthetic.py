@@ -35,10 +35,10 @@ class Recorded:
 def planted_system(n=64, width=32, vocab=96, seed=0, *, effect=(0.1, 0.1, 0.05), n_tokens=8192, noise=0.05):
     """A system in which cos = b1 z(co) + b2 z(sim) + b3 z(co) z(sim) + noise, as nearly as the width allows.
 
-    co is the phi of the tokens it plays, sim 1 - JSD of the mean outputs over them, z() standardised over pairs
-    (z(co) z(sim) is the product of the two, not standardised again), and effect is (b1, b2, b3). Firing has a few
-    common causes; each feature votes for outputs of its own, partly shared with features of unrelated causes. With
-    effect=None the directions are random: no effect of anything.
+    co is the phi of the tokens it plays, sim 1 - JSD of the mean outputs over them, z() standardised over
+    pairs (z(co) z(sim) is the product of the two, not standardised again), and effect is (b1, b2, b3). Firing
+    has a few common causes; each feature votes for outputs of its own, partly shared with features of
+    unrelated causes. With effect=None the directions are random: no effect of anything.
     """
     generator = torch.Generator().manual_seed(seed)
     preactivations = _firing(n, n_tokens, generator)
@@ -53,10 +53,11 @@ def planted_system(n=64, width=32, vocab=96, seed=0, *, effect=(0.1, 0.1, 0.05),
 
 
 class LinearSystem:
-    """Random unit directions read from and written to Gaussian inputs: encoder = directions, outputs a softmax.
+    """Random unit directions read from and written to Gaussian inputs: encoder = directions, outputs a
+    softmax.
 
-    Nothing co-occurs by design and the inputs are isotropic (or have the given covariance), so every correlation of
-    pre-activations is the geometry of the directions itself.
+    Nothing co-occurs by design and the inputs are isotropic (or have the given covariance), so every
+    correlation of pre-activations is the geometry of the directions itself.
     """
 
     def __init__(self, n=48, width=24, vocab=40, seed=0, *, n_tokens=8192, covariance=None):

@@ -1,0 +1,221 @@
+"""The inner loops that numba compiles, on plain arrays and without checks; kernels.py calls them.
+
+Compiled at the first call and cached on disk. They release the lock, so that threads run them side by side.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+ROWS = 32
+"""Rows of a block in the divergence: two blocks of ROWS x CHUNK floats stay in the second-level cache."""
+
+CHUNK = 2048
+"""Vocabulary entries summed in float32 before they join a float64 total."""
+
+COLUMNS = 64
+"""Vocabulary entries of all tokens of a batch that one pass over the mean outputs keeps in cache."""
+
+ONE = np.int32(0x3F800000)  # bits of 1.0f
+MANTISSA = np.int32(0x7FFFFF)
+STEP = np.float32(2.0**-23)
+# log2(1 + x) - x on [0, 1], minimax of degree 7 with both ends exact; largest error 3.1e-7.
+C1, C2, C3, C4, C5, C6, C7 = np.float32(
+    [0.44266700, -0.72055966, 0.47334457, -0.32517107, 0.19303828, -0.078516425, 0.015197314]
+)
+
+
+@intrinsic
+@no_type_check
+def _bits(typing_context, value):
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.int32(types.float32), generate
+
+
+@intrinsic
+@no_type_check
+def _from_bits(typing_context, value):
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@intrinsic
+@no_type_check
+def _one_wide_loop(typing_context):
+    """Not inlined, so that equal rows meet the same machine code; full vectors, which LLVM shuns on Intel."""
+
+    def generate(context, builder, signature, arguments):
+        attributes = builder.function.attributes
+        attributes.add("noinline")
+        set.add(attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def _s_log2_s(s):
+    bits = _bits(s)
+    exponent = np.float32(np.int32(bits - ONE)) * STEP  # exponent and mantissa as one fixed-point number
+    x = _from_bits(np.int32((bits & MANTISSA) | ONE)) - np.float32(1)
+    return s * (exponent + x * (C1 + x * (C2 + x * (C3 + x * (C4 + x * (C5 + x * (C6 + x * C7)))))))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def _four(p, q0, q1, q2, q3, totals):
+    _one_wide_loop()
+    sum0 = sum1 = sum2 = sum3 = np.float32(0)
+    for v in range(p.size):
+        here = p[v]
+        sum0 += _s_log2_s(here + q0[v])
+        sum1 += _s_log2_s(here + q1[v])
+        sum2 += _s_log2_s(here + q2[v])
+        sum3 += _s_log2_s(here + q3[v])
+    totals[0] += sum0
+    totals[1] += sum1
+    totals[2] += sum2
+    totals[3] += sum3
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def own_rows(p, own):
+    totals = np.empty(4)
+    for i in range(len(p)):
+        totals[:] = 0
+        for start in range(0, p.shape[1], CHUNK):
+            row = p[i, start : start + CHUNK]
+            _four(row, row, row, row, row, totals)
+        own[i] = totals[0]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def divergence_blocks(p, q, own_p, own_q, blocks, mirror, result):
+    totals = np.empty((ROWS, ROWS))
+    for b in range(len(blocks)):
+        first, second = blocks[b]
+        n_rows, n_columns = min(ROWS, len(p) - first), min(ROWS, len(q) - second)
+        totals[:] = 0
+        for start in range(0, p.shape[1], CHUNK):
+            stop = min(start + CHUNK, p.shape[1])
+            for i in range(n_rows):
+                for j in range(0, n_columns, 4):
+                    last = second + n_columns - 1  # the last rows stand in where four are not left
+                    j0 = second + j
+                    _four(
+                        p[first + i, start:stop],
+                        q[j0, start:stop],
+                        q[min(j0 + 1, last), start:stop],
+                        q[min(j0 + 2, last), start:stop],
+                        q[min(j0 + 3, last), start:stop],
+                        totals[i, j : j + 4],
+                    )
+        for i in range(n_rows):
+            for j in range(n_columns):
+                own = (own_p[first + i] + own_q[second + j]) / 4
+                value = np.float32(max(0.0, np.log(2.0) * (own - totals[i, j] / 2)))
+                result[first + i, second + j] = value
+                if mirror:
+                    result[second + j, first + i] = value
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def bucket(keys, size, n_buckets):
+    """Counting sort: where each bucket starts, and the positions of its keys in their old order."""
+    starts = np.zeros(n_buckets + 1, dtype=np.int64)
+    for key in keys:
+        starts[key // size + 1] += 1
+    for bucket in range(n_buckets):
+        starts[bucket + 1] += starts[bucket]
+    free = starts[:-1].copy()
+    order = np.empty(len(keys), dtype=np.int64)
+    for position in range(len(keys)):
+        bucket = keys[position] // size
+        order[free[bucket]] = position
+        free[bucket] += 1
+    return starts, order
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def count_block(features, tokens, offsets, mine, first, counts):
+    for event in mine:
+        row = counts[features[event] - first]
+        token = tokens[event]
+        for other in range(offsets[token], offsets[token + 1]):
+            row[features[other]] += 1
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def weigh_block(features, tokens, offsets, values, mine, first, counts, sums):
+    for event in mine:
+        row, weighted = counts[features[event] - first], sums[features[event] - first]
+        token, value = tokens[event], np.float64(values[event])
+        for other in range(offsets[token], offsets[token + 1]):
+            row[features[other]] += 1
+            weighted[features[other]] += value * values[other]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def output_columns(present, starts, tokens, weights, outputs, totals, first, last):
+    sums = np.empty(COLUMNS, dtype=np.float32)
+    for start in range(first, last, COLUMNS):
+        width = min(COLUMNS, last - start)
+        for row in present:
+            sums[:] = 0
+            for event in range(starts[row], starts[row + 1]):
+                output, weight = outputs[tokens[event], start : start + width], weights[event]
+                for v in range(width):
+                    sums[v] += weight * output[v]
+            for v in range(width):
+                totals[row, start + v] += sums[v]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def count_on(activations, per_token):
+    for token in range(len(activations)):
+        n_on, n_bad = 0, 0
+        for value in activations[token]:
+            n_on += value > 0
+            n_bad += not value >= 0
+        per_token[token] = -1 if n_bad else n_on
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def fill_on(activations, first, last, offsets, features, values):
+    for token in range(first, last):
+        event = offsets[token]
+        for feature in range(activations.shape[1]):
+            if activations[token, feature] > 0:
+                features[event] = feature
+                values[event] = activations[token, feature]
+                event += 1
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def grid(x, y, z, limits, counts, sums):
+    x_bins, y_bins = counts.shape
+    x_scale, y_scale = x_bins / (limits[1] - limits[0]), y_bins / (limits[3] - limits[2])
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            if np.isfinite(x[i, j]) and np.isfinite(y[i, j]) and np.isfinite(z[i, j]):
+                a = min(max(int((x[i, j] - limits[0]) * x_scale), 0), x_bins - 1)
+                b = min(max(int((y[i, j] - limits[2]) * y_scale), 0), y_bins - 1)
+                counts[a, b] += 1
+                sums[a, b] += z[i, j]
