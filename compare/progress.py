@@ -3,10 +3,13 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-Progress = Callable[[int, int], None]
-"""Called as progress(done, total) by whatever takes long."""
+Progress = Callable[[int, int | None], None]
+"""Called as progress(done, total) by whatever takes long; total None where it is not known."""
+
+Step = Callable[[str], AbstractContextManager[Progress]]
+"""Opens a step of a title, as step() below does."""
 
 SECONDS_BETWEEN_PLAIN_LINES = 15.0
 
@@ -43,10 +46,10 @@ def plain_lines(title: str, started: float) -> Progress:
     """A callback that prints a line now and then: what is done, what is left."""
     last = started
 
-    def show(done: int, total: int) -> None:
+    def show(done: int, total: int | None) -> None:
         nonlocal last
         now = time.monotonic()
-        if 0 < done < total and now - last >= SECONDS_BETWEEN_PLAIN_LINES:
+        if total and 0 < done < total and now - last >= SECONDS_BETWEEN_PLAIN_LINES:
             left = (now - started) * (total - done) / done
             print(f"{title}: {done / total:.0%}, {duration(left)} left", file=sys.stderr, flush=True)
             last = now

@@ -1,0 +1,258 @@
+"""One arm, from the Evidence of its seeds to the numbers of the report; the same for every arm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from compare.cells import Cells, combine_seeds, estimate, measure_cells
+from compare.evidence import Evidence
+from compare.fitted import Fit
+from compare.geometry import Antipodal, antipodal
+from compare.measures import cooccurrence_level, similarity_level
+from compare.nulls import cosine_density, effective_dimension
+from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
+from compare.regress import Effects, fit
+
+
+class Specification(NamedTuple):
+    """One way to run the regression."""
+
+    cooccurrence: str
+    similarity: str
+    effects: Effects
+
+
+AS_PUBLISHED = Specification("preactivation_correlation", "js", "none")
+DEFAULT = Specification("log_odds", "js_split", "product")
+SPECIFICATIONS = (
+    AS_PUBLISHED,
+    Specification("phi", "js_split", "none"),
+    DEFAULT._replace(effects="none"),
+    DEFAULT._replace(effects="additive"),
+    DEFAULT,
+)
+TRUE = Specification("true_phi", "true_js", "product")
+"""Run beside the others where the world is known."""
+
+MAP_BINS = 40
+MAP_LIMITS = (-1.0, 1.0, 1 - float(np.log(2)), 1.0)
+"""The whole range of both published measures, so that the maps of all arms share their axes."""
+
+COSINE_EDGES = np.linspace(-1.0, 1.0, 201)
+N_LISTED = 30
+"""Antipodal pairs that are listed for each seed."""
+
+N_PROMOTED = 5
+"""Tokens that say what a feature promotes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What an analysis is free to choose; part of the report's config."""
+
+    min_count: int = 30
+    """Tokens that a feature must have fired on to count as alive."""
+
+    max_features: int = 4096
+    """At most so many alive features enter the pairs, drawn at random."""
+
+    seed: int = 0
+    """Of that draw, and of null directions."""
+
+
+class Seed(NamedTuple):
+    """What one Evidence gave."""
+
+    evidence: Evidence
+    table: PairTable
+    d_eff: float
+    similarity: str
+    cells: Cells
+    fits: dict[Specification, Fit]
+    opposites: Antipodal
+    picture: PairMap
+
+
+def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
+    """The numbers of one arm: cells, regressions, antipodal pairs, histogram, map (see compare/report.py)."""
+    seeds = [analyse_seed(evidence, choices) for evidence in evidences]
+    first = seeds[0]
+    counts = sum(histogram(seed.table, COSINE_EDGES) for seed in seeds)
+    d_eff = float(np.mean([seed.d_eff for seed in seeds]))
+    middles = (COSINE_EDGES[1:] + COSINE_EDGES[:-1]) / 2
+    return {
+        "seeds": len(seeds),
+        "n_features": first.evidence.n_features,
+        "n_alive": round(float(np.mean([seed.table.n for seed in seeds]))),
+        "n_pairs": round(float(np.mean([seed.table.n_pairs for seed in seeds]))),
+        "width": first.evidence.directions.shape[1],
+        "d_eff": d_eff,
+        "n_tokens": first.evidence.n_tokens,
+        "cooccurrence": "exact ratio" if first.evidence.truth else "ratio to chance",
+        "similarity": first.similarity,
+        "spread": spread(seeds),
+        **combine_seeds([seed.cells for seed in seeds]).to_results(),
+        "regression": regression_rows(seeds),
+        "antipodal": antipodal_results(seeds),
+        "histogram": {
+            "edges": COSINE_EDGES.tolist(),
+            "counts": counts.tolist(),
+            "null_density": cosine_density(middles, d_eff).tolist(),
+        },
+        "map": map_results([seed.picture for seed in seeds]),
+    }
+
+
+def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
+    """Every number of one Evidence."""
+    specifications = (*SPECIFICATIONS, *([TRUE] if evidence.truth else []))
+    table = pair_table(
+        evidence,
+        cooccurrence=sorted({one.cooccurrence for one in specifications}),
+        similarity=sorted({one.similarity for one in specifications}),
+        min_count=choices.min_count,
+        max_features=choices.max_features,
+        seed=choices.seed,
+    )
+    ids = table.feature_ids
+    similarity = "true_js" if evidence.truth else DEFAULT.similarity
+    above = np.triu(table.mask, 1)
+    levels = (
+        cooccurrence_level(evidence, ids, ids, exact=evidence.truth is not None),
+        similarity_level(table[similarity], float(np.median(table[similarity][above]))),
+    )
+    directions = np.asarray(evidence.directions)[ids]
+    d_eff = effective_dimension(directions)
+    activity = np.log(np.asarray(evidence.counts)[ids])
+    fits = {
+        one: fit(
+            table.cosine,
+            table[one.cooccurrence],
+            table[one.similarity],
+            mask=table.mask,
+            effects=one.effects,
+            activity=activity if one.effects == "product" else None,
+        )
+        for one in specifications
+    }
+    return Seed(
+        evidence,
+        table,
+        d_eff,
+        similarity,
+        measure_cells(table.cosine, *levels, table.mask, d_eff=d_eff),
+        fits,
+        antipodal(directions, n_pairs=N_LISTED, seed=choices.seed),
+        pair_map(table, *AS_PUBLISHED[:2], bins=MAP_BINS, limits=MAP_LIMITS),
+    )
+
+
+def spread(seeds: Sequence[Seed]) -> dict[str, float]:
+    """Standard deviations over pairs of what the regression explains with, averaged over seeds."""
+
+    def deviation(seed: Seed, name: str) -> float:
+        return float(seed.table[name][seed.table.mask].std(dtype=np.float64))
+
+    return {
+        "similarity_sd": float(np.mean([deviation(seed, seed.similarity) for seed in seeds])),
+        "cooccurrence_sd": float(np.mean([deviation(seed, DEFAULT.cooccurrence) for seed in seeds])),
+    }
+
+
+def regression_rows(seeds: Sequence[Seed]) -> list[dict]:
+    """A row for each specification and slope: one dictionary's own error, or the spread between seeds."""
+    rows = []
+    for one in seeds[0].fits:
+        fits = [seed.fits[one] for seed in seeds]
+        for term in fits[0].params.index.drop("const", errors="ignore"):
+            rows.append(one._asdict() | {"term": term} | slope(fits, term))
+    return rows
+
+
+def slope(fits: Sequence[Fit], term: str) -> dict:
+    """A coefficient over seeds, with the default, dyadic and naive errors of a single one beside it."""
+    values = np.array([fit.params[term] for fit in fits])
+    single = {
+        f"se_{kind}": float(np.mean([fit.se(kind)[term] for fit in fits]))
+        for kind in ("default", "dyadic", "naive")
+    }
+    several = len(fits) > 1
+    se = float(values.std(ddof=1) / len(values) ** 0.5) if several else single["se_default"]
+    found = estimate(float(values.mean()), se, len(values) - 1 if several else fits[0].n_features - 1)
+    p = 2 * min(found["p_below"], found["p_above"])
+    return {"estimate": found.pop("mean")} | single | found | {"p": p}
+
+
+def antipodal_results(seeds: Sequence[Seed]) -> dict:
+    """Shares averaged over seeds, features flagged in all, and the listed pairs with what they promote."""
+    results = [seed.opposites.to_results() for seed in seeds]
+    shares = {
+        name: float(np.mean([result[name] for result in results]))
+        for name, value in results[0].items()
+        if isinstance(value, float)
+    }
+    flagged = sum(result["features_flagged"] for result in results)
+    pairs = [describe_pair(seed, number, pair) for number, seed in enumerate(seeds) for pair in listed(seed)]
+    pairs = sorted(pairs, key=lambda pair: pair["cosine"])[:N_LISTED]
+    return shares | {"features_flagged": flagged, "pairs": pairs}
+
+
+def listed(seed: Seed) -> list[dict]:
+    """The most antipodal pairs of a seed."""
+    return seed.opposites.pairs.to_dict("records")
+
+
+def describe_pair(seed: Seed, number: int, pair: dict) -> dict:
+    """A pair by its features' ids: how often they fired together and by chance, and what each promotes."""
+    i, j = int(pair["i"]), int(pair["j"])
+    a, b = (int(seed.table.feature_ids[row]) for row in (i, j))
+    evidence = seed.evidence
+    promoted = promoted_tokens(evidence, np.array([a, b]))
+    return {
+        "seed": number,
+        "i": a,
+        "j": b,
+        "cosine": float(pair["cosine"]),
+        "fired_i": int(evidence.counts[a]),
+        "fired_j": int(evidence.counts[b]),
+        "cofired": int(evidence.cofiring[a, b]),
+        "expected": float(evidence.counts[a] * evidence.counts[b] / evidence.n_tokens),
+        "phi": float(seed.table["phi"][i, j]),
+        "similarity": float(seed.table[DEFAULT.similarity][i, j]),
+        "promotes_i": promoted[0],
+        "promotes_j": promoted[1],
+    }
+
+
+def promoted_tokens(evidence: Evidence, features: Int[np.ndarray, " k"]) -> list[list[str]]:
+    """Tokens that add most to the divergence of a feature's mean output from the base: p log(p / base)."""
+    outputs = evidence.mean_outputs[features].astype(np.float64)
+    base = np.maximum(np.asarray(evidence.base_output, dtype=np.float64), np.finfo(float).tiny)
+    gain = outputs * np.log(np.maximum(outputs, np.finfo(float).tiny) / base)
+    best = np.argsort(-gain, axis=1, kind="stable")[:, :N_PROMOTED]
+    names = evidence.vocabulary or [f"output {k}" for k in range(len(base))]
+    return [[names[token] for token in row] for row in best]
+
+
+def map_results(pictures: Sequence[PairMap]) -> dict:
+    """The post's figure as numbers, rows from low to high similarity; None where no pair fell."""
+    count = sum(picture.count for picture in pictures)
+    total = sum(np.nan_to_num(picture.mean) * picture.count for picture in pictures)
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return {
+        "x_label": "co-occurrence (correlation of pre-activations)",
+        "y_label": "output similarity (1 - JSD, nats)",
+        "x_edges": pictures[0].x_edges.tolist(),
+        "y_edges": pictures[0].y_edges.tolist(),
+        "count": count.T.tolist(),
+        "mean": [[None if np.isnan(value) else float(value) for value in row] for row in mean.T],
+    }
+
+
+def cells_frame(results: dict) -> pd.DataFrame:
+    """The cells of all arms as one table, for a terminal."""
+    return pd.DataFrame([{"arm": arm["name"]} | cell for arm in results["arms"] for cell in arm["cells"]])

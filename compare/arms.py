@@ -1,0 +1,112 @@
+"""Which systems are compared: the toys, the language model, and controls in which the effect cannot exist.
+
+The one module that knows both toy and real.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from compare.config import make_config, read_toml
+from compare.progress import Step
+from compare.run import Arm, Measured, ReportConfig, load_seeds, surrogate_arm
+from compare.system import System
+from real.config import BUNDLED, RealConfig
+from toy.config import ToyConfig, default_arms
+
+LANGUAGE_MODEL = "language model"
+TRAINED, FROZEN, MATCHED = "topk-4096-seed0", "frozen-4096-seed0", "frozen-matched-4096-seed0"
+
+
+def toy_arms(config: ReportConfig) -> list[Arm]:
+    """The toys of the default report, each with its seeds."""
+    toys = default_arms(config.quick)
+    return [toy_arm(f"toy: {name}", replace(toy, seed=config.seed)) for name, toy in toys.items()]
+
+
+def toy_arm(name: str, config: ToyConfig) -> Arm:
+    """One toy; its seeds are trained together on the same samples."""
+
+    def systems(before: Measured, step: Step) -> Iterator[System]:
+        from toy.model import train
+        from toy.system import ToySystem
+        from toy.world import World
+
+        world = World(config)
+        with step(f"{name}: training {config.n_seeds} seeds") as progress:
+            trained = train(config, world, progress)
+        for instance in range(config.n_seeds):
+            yield ToySystem(world, trained, instance)
+
+    note = (
+        f"{config.n_features} features in {config.width} dimensions, firing rate {config.firing_rate:g}, "
+        f"reconstruction {config.reconstruction_share:.0%} of the loss"
+    )
+    return Arm(name=name, group="toy", note=note, systems=systems, n_systems=config.n_seeds)
+
+
+def real_arms(config: ReportConfig) -> list[Arm]:
+    """The bundled language model with its SAE, and what method and geometry give by themselves."""
+
+    def arm(name: str, sae: str, note: str) -> Arm:
+        chosen = RealConfig(sae=sae, n_tokens=config.n_tokens, seed=config.seed)
+        return replace(real_arm(name, chosen, note), models=(model_quality(), sae_quality(sae)))
+
+    trained = arm(LANGUAGE_MODEL, TRAINED, "the bundled model through its TopK SAE")
+    frozen = arm("frozen decoder", FROZEN, "an SAE trained alike, its decoder held at random directions")
+    matched = arm(
+        "frozen decoder, matched",
+        MATCHED,
+        "an SAE trained alike, its decoder held at random directions of the trained one's second moment",
+    )
+    controls = [replace(one, group="control", control_of=LANGUAGE_MODEL) for one in (frozen, matched)]
+    return [trained, surrogate_arm(trained, config.seed), *controls]
+
+
+def real_arm(name: str, config: RealConfig, note: str) -> Arm:
+    """A language model with an SAE at one of its sites."""
+
+    def systems(before: Measured, step: Step) -> Iterator[System]:
+        from real.system import load_system
+
+        yield load_system(config, name=name)
+
+    folders = [folder for folder in (Path(config.model_source), config.sae_folder) if folder.is_dir()]
+    weights = [
+        path
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix in {".json", ".safetensors"}
+    ]
+    inputs = (*weights, *([config.text_file] if config.text_file.is_file() else []))
+    return Arm(name=name, group="real", note=note, systems=systems, n_tokens=config.n_tokens, inputs=inputs)
+
+
+def model_quality() -> dict:
+    """How good the bundled language model is, as measured on held-out documents when it was trained."""
+    quality = json.loads((BUNDLED / "quality.json").read_text())
+    return {"name": "bundled language model", "kind": "language model"} | quality
+
+
+def sae_quality(sae: str) -> dict:
+    """How good a bundled SAE is, as measured when it was trained."""
+    metadata = json.loads((BUNDLED / "saes" / sae / "cfg.json").read_text())["metadata"]
+    return {"name": f"SAE {sae}", "kind": "sae", "note": metadata["note"], "quality": metadata["quality"]}
+
+
+def system_of(system: str, values: dict, source: str, surrogate: Path | None = None) -> tuple[Arm, Measured]:
+    """What a user asks to measure: a toy's .toml, or a language model with an SAE; and what is there already.
+
+    With `surrogate`, Evidence of the same system, it is the Gaussian surrogate with that Evidence's moments.
+    """
+    if system.endswith(".toml"):
+        toy = make_config(ToyConfig, read_toml(Path(system)) | values, source=system)
+        arm = toy_arm(Path(system).stem, toy)
+    else:
+        real = make_config(RealConfig, values | {"model": system}, source=source)
+        arm = real_arm(system, real, "")
+    if surrogate is None:
+        return arm, {}
+    seed = values.get("seed", 0)
+    return surrogate_arm(arm, seed), {arm.name: load_seeds(surrogate)}

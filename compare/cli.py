@@ -1,0 +1,262 @@
+"""The commands. No arithmetic here: each calls a few functions that a script can call as well."""
+
+import shlex
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from compare.run import Arm, ReportConfig
+
+app = typer.Typer(
+    name="cofire",
+    help="Do features that fire together, and features that say the same thing, point the same way?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with options by name.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random [default: 0].")]
+Quick = Annotated[bool | None, typer.Option("--quick", help="Small: every section, no final number.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+Page = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the page, made or replaced.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Where Evidence is kept: a stopped run goes on from it.")]
+Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder of the result.")]
+
+
+@app.command()
+def report(
+    config: ConfigFile = None,
+    quick: Quick = None,
+    seed: Seed = None,
+    out: Page = None,
+    runs: Runs = Path("runs"),
+    quiet: Quiet = False,
+) -> None:
+    """The main job: every arm and control, the verdicts, and a page in reports/.
+
+    Example: cofire report --quick
+    """
+    from compare.arms import real_arms, toy_arms
+    from compare.run import ReportConfig
+
+    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
+    out = out or page_folder("default", chosen.quick)
+    check_page(out)
+    write_page([*toy_arms(chosen), *real_arms(chosen)], chosen, out, runs, quiet)
+
+
+@app.command()
+def validate(
+    config: ConfigFile = None,
+    quick: Quick = None,
+    seed: Seed = None,
+    out: Page = None,
+    runs: Runs = Path("runs"),
+    quiet: Quiet = False,
+) -> None:
+    """The toy arms alone, where the truth is known.
+
+    Example: cofire validate --seed 1
+    """
+    from compare.arms import toy_arms
+    from compare.run import ReportConfig
+
+    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
+    out = out or page_folder("validate", chosen.quick)
+    check_page(out)
+    write_page(toy_arms(chosen), chosen, out, runs, quiet)
+
+
+@app.command()
+def measure(
+    system: Annotated[str, typer.Argument(help='"bundled", a model\'s folder or id, or the .toml of a toy.')],
+    out: Folder,
+    sae: Annotated[str | None, typer.Option(help="Folder of an SAE, or the name of a bundled one.")] = None,
+    site: Annotated[str | None, typer.Option(help="Where the SAE reads: blocks.0.hook_mlp_out, ...")] = None,
+    text: Annotated[str | None, typer.Option(help="A .txt, .jsonl or .jsonl.xz file.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Tokens that are read at most.")] = None,
+    surrogate: Annotated[
+        Path | None,
+        typer.Option(help="Evidence of the same system: measure the Gaussian surrogate with its moments."),
+    ] = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read a system's tokens once, into Evidence on disk.
+
+    Example: cofire measure bundled --tokens 50000 -o evidence/bundled
+    """
+    from compare.arms import system_of
+    from compare.progress import step
+    from compare.run import measured
+
+    options = {"sae": sae, "site": site, "text": text, "n_tokens": tokens, "seed": seed}
+    arm, before = system_of(system, values_of(config, options), source_of(config), surrogate)
+    for folder in measured(arm, before, out, partial(step, quiet=quiet)):
+        print(f"The Evidence lies in {folder}")
+
+
+@app.command(name="test")
+def judge_evidence(
+    evidence: Annotated[list[Path], typer.Argument(help="Folders that `cofire measure` wrote.")],
+    control: Annotated[
+        list[Path] | None, typer.Option(help="Evidence in which the effect cannot exist; may be repeated.")
+    ] = None,
+    hypotheses: Annotated[Path | None, typer.Option(help="TOML file in the form of presets.toml.")] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit with 1 unless all is CONFIRMED.")] = False,
+    config: ConfigFile = None,
+    quick: Quick = None,
+    seed: Seed = None,
+    out: Page = None,
+    quiet: Quiet = False,
+) -> None:
+    """Regression, cells and verdicts from Evidence alone; seeds of one system share its name.
+
+    Example: cofire test evidence/bundled --control evidence/surrogate -o reports/mine
+    """
+    from compare.hypotheses import load
+    from compare.progress import step
+    from compare.run import ReportConfig, evidence_results
+
+    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
+    rules = load(hypotheses)
+    if out:
+        check_page(out)
+    results = evidence_results(evidence, control or [], chosen, partial(step, quiet=quiet))
+    verdicts = conclude(results, rules, out)
+    if gate and any(row["verdict"] != "CONFIRMED" for row in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train_lm(
+    out: Folder,
+    corpus: Annotated[Path, typer.Option(help="Folder of the corpus; fetched and built if empty.")],
+    config: ConfigFile = None,
+    seed: Seed = None,
+) -> None:
+    """Train a language model of the bundled kind; goes on from its last checkpoint.
+
+    Example: cofire train-lm --config real/bundled/train_lm.toml --corpus corpus -o model
+    """
+    from compare.arms import train_language_model
+
+    folder = train_language_model(values_of(config, {"seed": seed}), source_of(config), corpus, out)
+    print(f"The model lies in {folder}")
+
+
+@app.command()
+def train_sae(
+    out: Folder,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train an SAE at a site of a language model; goes on from its last checkpoint.
+
+    Example: cofire train-sae --config real/bundled/sae_topk.toml -o sae
+    """
+    from compare.arms import train_dictionary
+    from compare.progress import step
+
+    folder = train_dictionary(
+        values_of(config, {"seed": seed}), source_of(config), out, partial(step, quiet=quiet)
+    )
+    print(f"The SAE lies in {folder}")
+
+
+def values_of(config: Path | None, options: dict) -> dict:
+    """What a TOML file says, overruled by the options that were given."""
+    from compare.config import read_toml
+
+    given = {name: value for name, value in options.items() if value is not None}
+    return {**(read_toml(config) if config else {}), **given}
+
+
+def source_of(config: Path | None) -> str:
+    """Where values came from, for error lines."""
+    return str(config) if config else "the command line"
+
+
+def settings(kind: type, config: Path | None, options: dict) -> "ReportConfig":
+    """The config of a command from its TOML file and options."""
+    from compare.config import make_config
+
+    return make_config(kind, values_of(config, options), source=source_of(config)).sized
+
+
+def page_folder(name: str, quick: bool) -> Path:
+    """Where a page goes if nothing else is asked for."""
+    return Path("reports") / (f"{name}-quick" if quick else name)
+
+
+def check_page(out: Path) -> None:
+    """Refuse, before any work, to replace what is not a report."""
+    if out.exists() and not (out / "results.json").is_file() and (out.is_file() or any(out.iterdir())):
+        raise ValueError(
+            f"expected a new folder or a report, found something else at {out}: name another --out."
+        )
+
+
+def write_page(arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path, quiet: bool) -> None:
+    """Run the arms, judge them by the presets, write the page."""
+    from compare.hypotheses import load
+    from compare.progress import step
+    from compare.run import run
+
+    conclude(run(arms, config, runs, partial(step, quiet=quiet)), load(), out)
+
+
+def conclude(results: dict, rules: object, out: Path | None) -> list[dict]:
+    """Judge results, show the verdicts, write the page if there is a place for it."""
+    from compare.hypotheses import judge
+    from compare.report import write_report
+
+    results["run"]["command"] = shlex.join(["cofire", *sys.argv[1:]])
+    judged = judge(results, rules)
+    show(judged)
+    if out:
+        print(f"The page lies at {write_report(judged, out)}")
+    return judged["verdicts"]
+
+
+def show(results: dict) -> None:
+    """The cells of every arm and the verdicts, on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for arm in results["arms"]:
+        table = Table(
+            "co-occurrence", "outputs", "pairs", "mean cosine", "claim", "verdict", title=arm["name"]
+        )
+        for cell in arm["cells"]:
+            mean = (
+                "-"
+                if cell["n_pairs"] == 0
+                else f"{cell['mean']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}]"
+            )
+            table.add_row(
+                cell["cooccurrence"],
+                cell["similarity"],
+                f"{cell['n_pairs']:,}",
+                mean,
+                cell["claim"] or "",
+                cell["verdict"] or "",
+            )
+        console.print(table)
+
+
+def main() -> None:
+    """Entry point: bad input is said in one line, with exit status 2."""
+    try:
+        app(prog_name="cofire")
+    except ValueError as error:
+        print(f"cofire: {error}", file=sys.stderr)
+        sys.exit(2)

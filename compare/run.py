@@ -1,0 +1,219 @@
+"""From arms to results: measure each, analyse each, and say where every number came from.
+
+An arm is a name and a way to make its systems, one a seed; what it is made of is not asked.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from compare.analysis import Choices, analyse
+from compare.evidence import MANIFEST, Evidence, measure
+from compare.nulls import GaussianSurrogate
+from compare.progress import Step
+from compare.provenance import ROOT, code_sha256, file_sha256, versions
+from compare.system import System
+
+Measured = dict[str, list[Evidence]]
+"""Evidence of the seeds of each arm, by the arm's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """What a report is made of. Saved in results.json; the same config gives the same numbers."""
+
+    quick: bool = False
+    """Fewer seeds, steps, tokens and features: every section is there, no number is final."""
+
+    seed: int = 0
+    """Decides every random draw: toys, text, surrogates, null directions."""
+
+    n_tokens: int = 300_000
+    """Tokens that each arm of the language model is measured on, 2 or more."""
+
+    max_features: int = 4096
+    """At most so many live features of an arm enter its pairs, drawn at random; 3 or more."""
+
+    min_count: int = 30
+    """A feature counts as alive if it fired on so many tokens or more."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_tokens", 2), ("max_features", 3), ("min_count", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"expected {name} of {least} or more, found {getattr(self, name)}: raise {name}."
+                )
+
+    @property
+    def sized(self) -> "ReportConfig":
+        """The config with its sizes cut down if it is quick."""
+        if not self.quick:
+            return self
+        return replace(self, n_tokens=min(self.n_tokens, 30_000), max_features=min(self.max_features, 1024))
+
+    @property
+    def choices(self) -> Choices:
+        """What the analysis of an arm needs to know."""
+        return Choices(min_count=self.min_count, max_features=self.max_features, seed=self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """Systems that are seeds of the same thing, and what to call them."""
+
+    name: str
+    group: str
+    """toy, real or control."""
+
+    note: str
+    """What it is, in one sentence."""
+
+    systems: Callable[[Measured, Step], Iterator[System]]
+    """Makes the systems; is given what was measured of the arms before, and a way to show progress."""
+
+    n_systems: int = 1
+    n_tokens: int | None = None
+    """Tokens that each system is measured on; None for its whole stream."""
+
+    control_of: str | None = None
+    """Name of the arm that this one is a control of."""
+
+    models: tuple[dict, ...] = ()
+    """The models behind it: name, kind, note and measured quality of each."""
+
+    inputs: tuple[Path, ...] = ()
+    """Files that it reads."""
+
+    @property
+    def about(self) -> dict:
+        """What the results say of it before any number."""
+        about = {name: getattr(self, name) for name in ("name", "group", "control_of", "note")}
+        return about | {"models": [model["name"] for model in self.models]}
+
+
+def surrogate_arm(arm: Arm, seed: int) -> Arm:
+    """A control: the arm's own systems fed Gaussian inputs of the mean and covariance measured."""
+
+    def systems(before: Measured, step: Step) -> Iterator[System]:
+        for system, evidence in zip(arm.systems(before, step), before[arm.name], strict=True):
+            yield GaussianSurrogate(system, evidence.input_mean, evidence.input_covariance, seed=seed)
+
+    note = (
+        "Gaussian inputs of the same mean and covariance, through the same features and all that follows them"
+    )
+    changes = {"name": "Gaussian surrogate", "group": "control", "note": note, "control_of": arm.name}
+    return replace(arm, systems=systems, **changes)
+
+
+def run(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> dict:
+    """Measure and analyse every arm: the results that a page is made of, all but the verdicts.
+
+    Evidence is kept in a folder of `runs` named after config, code and inputs, so a run that was stopped
+    goes on with what it has, and nothing stale is ever taken up.
+    """
+    about = about_run(config, (path for arm in arms for path in arm.inputs))
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    measured: Measured = {}
+    entries = []
+    for arm in arms:
+        folders = [runs / key / f"{slug(arm.name)}-{number}" for number in range(arm.n_systems)]
+        if not all(is_evidence(folder) for folder in folders):
+            measure_arm(arm, folders, measured, step)
+        measured[arm.name] = [Evidence.load(folder) for folder in folders]
+        entries.append(entry(arm.about, measured[arm.name], config, step))
+    models = {model["name"]: model for arm in arms for model in arm.models}
+    return assemble(config, about, entries, list(models.values()))
+
+
+def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step) -> None:
+    """One pass over each of an arm's systems, each into its folder."""
+    for number, (system, folder) in enumerate(zip(arm.systems(before, step), folders, strict=True)):
+        which = f" seed {number + 1} of {arm.n_systems}" if arm.n_systems > 1 else ""
+        with step(f"{arm.name}: measuring{which}") as progress:
+            measure(system, n_tokens=arm.n_tokens, progress=progress).save(folder, overwrite=True)
+
+
+def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: Step) -> dict:
+    """An arm's part of the results."""
+    with step(f"{about['name']}: pairs, regressions, cells"):
+        return about | analyse(seeds, config.choices)
+
+
+def assemble(config: ReportConfig, about: dict, entries: list[dict], models: list[dict]) -> dict:
+    """The results of a run from its arms' parts."""
+    return {
+        "format": 1,
+        "quick": config.quick,
+        "run": about | {"versions": versions()},
+        "models": models,
+        "arms": entries,
+    }
+
+
+def about_run(config: ReportConfig, inputs: Iterable[Path]) -> dict:
+    """All that decides the numbers of a run: config, code and the bytes that it reads."""
+    hashes = {shown(path): file_sha256(path) for path in inputs}
+    return {"seed": config.seed, "config": asdict(config), "inputs": hashes, "code": code_sha256()}
+
+
+def shown(path: Path) -> str:
+    """A path as a reader elsewhere can use it: from the packages' folder if it lies there."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
+def slug(name: str) -> str:
+    """A name as part of a path."""
+    return "-".join("".join(char if char.isalnum() else " " for char in name).split())
+
+
+def is_evidence(folder: Path) -> bool:
+    """Whether a folder holds one Evidence."""
+    return (folder / MANIFEST).is_file()
+
+
+def measured(arm: Arm, before: Measured, out: Path, step: Step) -> list[Path]:
+    """Measure an arm into a new folder, or into a numbered folder for each of its seeds."""
+    folders = [out] if arm.n_systems == 1 else [out / str(number) for number in range(arm.n_systems)]
+    for folder in folders:
+        if folder.exists():
+            raise ValueError(f"expected a new folder, found {folder}: remove it or name another --out.")
+    measure_arm(arm, folders, before, step)
+    return folders
+
+
+def load_seeds(folder: Path) -> list[Evidence]:
+    """The Evidence in a folder, or in the numbered folders that it holds."""
+    inside = (
+        [folder] if is_evidence(folder) else sorted(each for each in folder.glob("*") if is_evidence(each))
+    )
+    return [Evidence.load(each) for each in inside or [folder]]
+
+
+def evidence_results(
+    folders: Sequence[Path], controls: Sequence[Path], config: ReportConfig, step: Step
+) -> dict:
+    """Results from Evidence alone. What has one name is taken as seeds of one arm."""
+    arms, beside = by_name(folders), by_name(controls)
+    if beside and len(arms) != 1:
+        raise ValueError(
+            f"expected one system beside --control, found {len(arms)}: test {', '.join(arms)} one by one."
+        )
+    entries = []
+    for group, found in (("real", arms), ("control", beside)):
+        for name, seeds in found.items():
+            known = "toy" if group == "real" and seeds[0].truth else group
+            control_of = next(iter(arms)) if group == "control" else None
+            about = {"name": name, "group": known, "control_of": control_of, "note": "", "models": []}
+            entries.append(entry(about, seeds, config, step))
+    manifests = [path for folder in (*folders, *controls) for path in sorted(folder.rglob(MANIFEST))]
+    return assemble(config, about_run(config, manifests), entries, [])
+
+
+def by_name(folders: Sequence[Path]) -> Measured:
+    """The Evidence in folders, by name."""
+    found: Measured = {}
+    for evidence in (one for folder in folders for one in load_seeds(folder)):
+        found.setdefault(evidence.name, []).append(evidence)
+    return found
