@@ -1,0 +1,268 @@
+"""A table in, a Figure out. Nothing is computed here, and no pyplot state is touched.
+
+Each function takes the same table that is written to CSV beside the figure. Sign is always readable without
+colour: from printed numbers, marks or position. Text and axes are drawn in INK, which the report turns into
+the page's own ink.
+"""
+
+import io
+from collections.abc import Callable
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import SymLogNorm
+from matplotlib.figure import Figure
+
+INK = "#1a1b1c"
+"""Colour of text and lines; the report replaces it by the colour of the page's text."""
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.hashsalt": "cofire",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+CELLS = [(co, sim) for co in ("exclusive", "independent", "co-occurring") for sim in ("similar", "different")]
+CLAIMS = {"exclusive": "< 0", "independent": "< 0", "co-occurring": "> 0"}
+GROUP_MARKS = {
+    "toy": {"marker": "o", "color": "#b35806"},
+    "real": {"marker": "s", "color": "#2166ac"},
+    "control": {"marker": "D", "color": "#767676", "markerfacecolor": "white"},
+}
+BAND = "#8c8c8c"
+COSINE_TICKS = (-1, -0.3, -0.1, -0.03, 0, 0.03, 0.1, 0.3, 1)
+NOTABLE = 0.0005
+"""Mean cosines nearer to zero are printed as 0."""
+
+
+def to_svg(draw: Callable[[], Figure]) -> str:
+    """The figure as SVG, the same bytes every time."""
+    with rc_context(STYLE):
+        buffer = io.StringIO()
+        draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+    svg = buffer.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def short_cosine(value: float) -> str:
+    """A signed cosine in few characters: +.12, -.003, 0."""
+    if abs(value) < NOTABLE:
+        return "0"
+    text = f"{value:+.2f}" if abs(value) >= 0.0995 else f"{value:+.3f}"
+    return text.replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}")
+
+
+def short_count(count: float) -> str:
+    """A count in few characters: 950, 12k, 3.4M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.2g}{unit}" if count < 99.5 * size else f"{count / size:.0f}{unit}"
+    return f"{count:.0f}"
+
+
+def post_map(table: pd.DataFrame) -> Figure:
+    """The post's figure: a tile for each range of co-occurrence x similarity, its mean cosine and its count.
+
+    Columns: arm, x_label, y_label, x_low, x_high, y_low, y_high, count, mean. The same colours in all arms.
+    """
+    arms = list(table["arm"].unique())
+    columns = min(2, len(arms))
+    rows = -(-len(arms) // columns)
+    figure = Figure(figsize=(6.6 * columns + 0.5, 4.4 * rows), layout="constrained")
+    colours = ScalarMappable(SymLogNorm(0.03, vmin=-1, vmax=1), "RdBu_r")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    for axis, arm in zip(axes, arms, strict=False):
+        draw_map(axis, table[table["arm"] == arm], colours)
+        axis.set_title(arm)
+    for axis in list(axes)[len(arms) :]:
+        axis.set_axis_off()
+    bar = figure.colorbar(
+        colours, ax=figure.axes[: rows * columns], shrink=0.8, aspect=30, label="mean cosine"
+    )
+    bar.set_ticks(COSINE_TICKS, labels=[f"{tick:+g}" if tick else "0" for tick in COSINE_TICKS])
+    bar.minorticks_off()
+    return figure
+
+
+def draw_map(axis: Axes, table: pd.DataFrame, colours: ScalarMappable) -> None:
+    """Tiles of one arm."""
+    filled = table[table["count"] > 0]
+    corners = [
+        [(r.x_low, r.y_low), (r.x_high, r.y_low), (r.x_high, r.y_high), (r.x_low, r.y_high)]
+        for r in filled.itertuples()
+    ]
+    axis.add_collection(
+        PolyCollection(
+            corners, facecolors=colours.to_rgba(filled["mean"]), edgecolors="white", linewidths=0.5
+        )
+    )
+    for r in filled.itertuples():
+        strong = abs(colours.norm(r.mean) - 0.5) > 0.36
+        axis.text(
+            (r.x_low + r.x_high) / 2,
+            (r.y_low + r.y_high) / 2,
+            f"{short_cosine(r.mean)}\n{short_count(r.count)}",
+            ha="center",
+            va="center",
+            fontsize=5.8,
+            linespacing=1.05,
+            color="white" if strong else "black",
+        )
+    axis.set(xlabel=table["x_label"].iloc[0], ylabel=table["y_label"].iloc[0])
+    axis.set_xlim(table["x_low"].min(), table["x_high"].max())
+    axis.set_ylim(table["y_low"].min(), table["y_high"].max())
+
+
+def cell_plot(table: pd.DataFrame) -> Figure:
+    """The 2 x 2 table with exclusive and independent apart: a dot and an interval for each arm, toy beside
+    real.
+
+    Columns: arm, group, cooccurrence, similarity, mean, low, high, margin. Shaded: the side that the post
+    claims.
+    """
+    panels = [("toy", ["toy"]), ("language model and controls", ["real", "control"])]
+    panels = [panel for panel in panels if table["group"].isin(panel[1]).any()]
+    most = max(table[table["group"].isin(groups)]["arm"].nunique() for _, groups in panels)
+    figure = Figure(figsize=(5.4 * len(panels) + 1.2, 1.4 + 6 * (0.3 + 0.17 * most)), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, (title, groups) in zip(axes, panels, strict=True):
+        chosen = table[table["group"].isin(groups)]
+        draw_cells(axis, chosen)
+        axis.set_title(title)
+        arms = axis.get_legend_handles_labels()
+        axis.legend(*arms, loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False, fontsize=8)
+    axes[0].set_yticks(
+        range(len(CELLS)), [f"{co}\n{sim} outputs\nclaim: {claim_of(co, sim)}" for co, sim in CELLS]
+    )
+    axes[0].set_ylim(len(CELLS) - 0.5, -0.5)
+    return figure
+
+
+def claim_of(cooccurrence: str, similarity: str) -> str:
+    """The post's claim for a cell."""
+    return "= 0" if (cooccurrence, similarity) == ("co-occurring", "different") else CLAIMS[cooccurrence]
+
+
+def draw_cells(axis: Axes, table: pd.DataFrame) -> None:
+    """Six rows of dots and intervals."""
+    arms = list(table["arm"].unique())
+    reach = 1.15 * max(table[["mean", "low", "high"]].abs().max().max(), 2 * table["margin"].max())
+    marks = {"toy": "os^vP", "real": "s^vP", "control": "Dphx"}
+    used = {group: 0 for group in marks}
+    for position, arm in enumerate(arms):
+        rows = table[table["arm"] == arm]
+        group = rows["group"].iloc[0]
+        style = GROUP_MARKS[group] | {"marker": marks[group][used[group] % len(marks[group])]}
+        used[group] += 1
+        shift = (position - (len(arms) - 1) / 2) * 0.72 / max(len(arms), 1)
+        places = [
+            CELLS.index(name) + shift for name in zip(rows["cooccurrence"], rows["similarity"], strict=True)
+        ]
+        errors = [(rows["mean"] - rows["low"]).fillna(0), (rows["high"] - rows["mean"]).fillna(0)]
+        axis.errorbar(
+            rows["mean"], places, xerr=errors, linestyle="none", markersize=5, capsize=2, label=arm, **style
+        )
+    margin = table["margin"].max()
+    for place, name in enumerate(CELLS):
+        span = {"< 0": (-reach, 0), "> 0": (0, reach), "= 0": (-margin, margin)}[claim_of(*name)]
+        axis.fill_betweenx([place - 0.45, place + 0.45], *span, color=BAND, alpha=0.18, linewidth=0)
+    axis.axvline(0, color=INK, linewidth=0.8)
+    axis.set_xlim(-reach, reach)
+    axis.set_xlabel("mean cosine, 95 % interval")
+    axis.tick_params(axis="y", length=0)
+
+
+def histograms(table: pd.DataFrame) -> Figure:
+    """Density of cosines on a log scale, with random directions drawn in.
+
+    Columns: arm, group, low, high, density, null_density.
+    """
+    arms = list(table["arm"].unique())
+    columns = min(3, len(arms))
+    rows = -(-len(arms) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.5 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    positive = table["density"][table["density"] > 0]
+    floor = positive.min() / 2
+    for axis, arm in zip(grid.flat, arms, strict=False):
+        part = table[table["arm"] == arm]
+        colour = GROUP_MARKS[part["group"].iloc[0]]["color"]
+        edges = [*part["low"], part["high"].iloc[-1]]
+        axis.fill_between(
+            [*part["low"], edges[-1]],
+            [*part["null_density"].clip(lower=floor), floor],
+            floor,
+            step="post",
+            color=BAND,
+            alpha=0.35,
+            linewidth=0,
+            label="random directions",
+        )
+        axis.stairs(
+            part["density"].clip(lower=floor),
+            edges,
+            baseline=floor,
+            color=colour,
+            linewidth=1.3,
+            label="measured",
+        )
+        axis.set(title=arm, yscale="log", xlim=(-1, 1), ylim=(floor, positive.max() * 3))
+    for axis in list(grid.flat)[len(arms) :]:
+        axis.set_axis_off()
+    for axis in grid[:, 0]:
+        axis.set_ylabel("density of pairs (log)")
+    for column in range(columns):
+        last = max(row for row in range(rows) if row * columns + column < len(arms))
+        grid[last, column].set_xlabel("cosine")
+        grid[last, column].tick_params(labelbottom=True)
+    grid[0, 0].legend(frameon=False, fontsize=7, loc="upper left")
+    return figure
+
+
+def forest(table: pd.DataFrame) -> Figure:
+    """Slopes of the regression: a panel a term, a row an arm and specification, default and naive 95 %
+    intervals.
+
+    Columns: arm, group, effects, term, estimate, low, high, naive_low, naive_high.
+    """
+    terms = list(table["term"].unique())
+    names = list(dict.fromkeys(zip(table["arm"], table["effects"], strict=True)))
+    figure = Figure(figsize=(3.1 * len(terms) + 2.6, 1.3 + 0.24 * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(terms), sharey=True, squeeze=False)[0]
+    for axis, term in zip(axes, terms, strict=True):
+        part = table[table["term"] == term]
+        for r in part.itertuples():
+            place = names.index((r.arm, r.effects))
+            style = GROUP_MARKS[r.group]
+            axis.plot([r.low, r.high], [place, place], color=style["color"], linewidth=1.4, zorder=2)
+            axis.plot(
+                [r.naive_low, r.naive_high], [place, place], color=INK, linewidth=3.5, alpha=0.55, zorder=3
+            )
+            axis.plot(r.estimate, place, **style, markersize=5, zorder=4)
+        axis.axvline(0, color=INK, linewidth=0.8)
+        axis.set_title(term)
+        axis.set_xlabel("slope of cosine")
+        axis.locator_params(axis="x", nbins=5)
+        for place in range(1, len(names)):
+            if names[place][0] != names[place - 1][0]:
+                axis.axhline(place - 0.5, color=BAND, linewidth=0.5)
+    axes[0].set_yticks(range(len(names)), [f"{arm} · {effects}" for arm, effects in names])
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    return figure

@@ -1,0 +1,265 @@
+"""Directions by themselves: antipodal pairs and the orthogonal blob, each against random directions.
+
+Three nulls, from weak to strong: uniform directions (Beta(d)), uniform in the effective dimension
+(Beta(d_eff)), and random directions with the dictionary's own second moment ("covariance", the default): an
+anisotropic dictionary has many nearly opposite pairs without any feature having been put opposite another.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy import sparse, special, stats
+
+from compare.nulls import cosine_cdf, effective_dimension, matched_directions
+
+ROWS = 1024
+"""Rows of cosines held at a time."""
+
+THRESHOLD = -0.5
+"""Cosine below which a pair counts as antipodal."""
+
+NULL_DICTIONARIES = 20
+"""Random dictionaries behind the covariance null; the smallest p-value is 1 / (20 n + 1), small enough."""
+
+FALSE_DISCOVERY_RATE = 0.05
+FLIPS = 999
+
+
+def unit_rows(directions: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n width"]:
+    """Directions at unit length, in float32; a zero row is refused."""
+    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    if not (length > 0).all():
+        raise ValueError(
+            f"expected directions of length > 0, found {(length == 0).sum()} rows of zeros: "
+            "drop dead features."
+        )
+    return (directions / length).astype(np.float32)
+
+
+def cosine_blocks(unit: Float[np.ndarray, "n width"]) -> Iterator[tuple[int, Float[np.ndarray, "rows n"]]]:
+    """Cosines of a block of features with all features: (first row, block); NaN of a feature with itself."""
+    for first in range(0, len(unit), ROWS):
+        block = unit[first : first + ROWS] @ unit.T
+        block[np.arange(len(block)), first + np.arange(len(block))] = np.nan
+        yield first, block
+
+
+# --- antipodal pairs
+
+
+@dataclass(frozen=True)
+class Antipodal:
+    """How many directions lie opposite another, and how many would by chance."""
+
+    threshold: float
+    share: float
+    """Share of pairs with a cosine below the threshold."""
+
+    expected_share: float
+    """The same under the covariance null."""
+
+    expected_share_beta: float
+    """The same for uniform directions in `width` dimensions."""
+
+    expected_share_effective: float
+    """The same for uniform directions in the effective dimension."""
+
+    features: pd.DataFrame
+    """A row a feature: nearest opposite `partner`, its `cosine`, p-values p_covariance, p_beta,
+    p_effective, and `flagged` (Benjamini-Hochberg over features at 5 %, by p_covariance)."""
+
+    pairs: pd.DataFrame
+    """The most antipodal pairs: rows i < j of the dictionary, cosine; lowest first."""
+
+    asymmetry: dict[str, float]
+    """Sign-flip test: `excess` of pairs below -tau over pairs above +tau, `tau`, one-sided `p`."""
+
+    def to_results(self) -> dict:
+        """The key `antipodal` of an arm in results.json; the caller adds names and measures to each pair."""
+        return {
+            "threshold": self.threshold,
+            "share": self.share,
+            "expected_share": self.expected_share,
+            "expected_share_beta": self.expected_share_beta,
+            "expected_share_effective": self.expected_share_effective,
+            "features_flagged": int(self.features["flagged"].sum()),
+            "features_flagged_beta": int(flag(self.features["p_beta"].to_numpy()).sum()),
+            "asymmetry_excess": self.asymmetry["excess"],
+            "asymmetry_p": self.asymmetry["p"],
+            "pairs": self.pairs.to_dict("records"),
+        }
+
+
+def antipodal(
+    directions: Float[np.ndarray, "n width"],
+    *,
+    n_pairs: int = 100,
+    threshold: float = THRESHOLD,
+    seed: int = 0,
+) -> Antipodal:
+    """Opposite pairs of a dictionary of alive features, against its nulls."""
+    unit = unit_rows(directions)
+    n, width = unit.shape
+    d_eff = effective_dimension(unit)
+    lowest, partner, share = opposites(unit, threshold)
+    null_lowest, null_share = covariance_null(unit, threshold, np.random.default_rng(seed))
+    features = pd.DataFrame({"partner": partner, "cosine": lowest})
+    below = np.searchsorted(np.sort(null_lowest), lowest, side="right")
+    features["p_covariance"] = (1 + below) / (1 + len(null_lowest))
+    features["p_beta"] = lowest_cosine_p(lowest, n, width)
+    features["p_effective"] = lowest_cosine_p(lowest, n, d_eff)
+    features["flagged"] = flag(features["p_covariance"].to_numpy())
+    return Antipodal(
+        threshold=threshold,
+        share=share,
+        expected_share=null_share,
+        expected_share_beta=chance_below(threshold, width),
+        expected_share_effective=chance_below(threshold, d_eff),
+        features=features,
+        pairs=most_antipodal(unit, n_pairs),
+        asymmetry=sign_flip_test(unit, seed=seed),
+    )
+
+
+def opposites(
+    unit: Float[np.ndarray, "n width"], threshold: float
+) -> tuple[Float[np.ndarray, " n"], np.ndarray, float]:
+    """Each feature's lowest cosine, with which feature, and the share of pairs below the threshold."""
+    n = len(unit)
+    lowest, partner, count = np.empty(n, np.float32), np.empty(n, np.int64), 0
+    for first, block in cosine_blocks(unit):
+        rows = slice(first, first + len(block))
+        partner[rows] = np.nanargmin(block, axis=1)
+        lowest[rows] = block[np.arange(len(block)), partner[rows]]
+        count += int((block < threshold).sum())
+    return lowest, partner, count / (n * (n - 1))
+
+
+def covariance_null(
+    unit: Float[np.ndarray, "n width"], threshold: float, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, " draws"], float]:
+    """Lowest cosines, and mean share below the threshold, of random dictionaries of this second moment."""
+    lowest, shares = [], []
+    for _ in range(NULL_DICTIONARIES):
+        least, _, share = opposites(matched_directions(unit, rng), threshold)
+        lowest.append(least)
+        shares.append(share)
+    return np.concatenate(lowest), float(np.mean(shares))
+
+
+def chance_below(threshold: float, dimension: float) -> float:
+    """Share of pairs of random directions with a cosine below the threshold."""
+    return float(cosine_cdf(np.float64([threshold]), dimension)[0])
+
+
+def lowest_cosine_p(
+    lowest: Float[np.ndarray, " n"], n_features: int, dimension: float
+) -> Float[np.ndarray, " n"]:
+    """P(the lowest of n - 1 cosines of random directions is this low), exact for uniform directions."""
+    return -np.expm1(special.xlog1py(n_features - 1, -cosine_cdf(lowest.astype(np.float64), dimension)))
+
+
+def flag(p: Float[np.ndarray, " n"]) -> np.ndarray:
+    """Which p-values are discoveries at a false discovery rate of 5 % (Benjamini-Hochberg)."""
+    return stats.false_discovery_control(p) <= FALSE_DISCOVERY_RATE
+
+
+def most_antipodal(unit: Float[np.ndarray, "n width"], n_pairs: int) -> pd.DataFrame:
+    """The n_pairs lowest cosines with their rows i < j, lowest first."""
+    kept = pd.DataFrame({"i": [], "j": [], "cosine": []}).astype({"i": int, "j": int, "cosine": np.float32})
+    for first, block in cosine_blocks(unit):
+        block[np.tri(len(block), len(unit), first, dtype=bool)] = np.nan
+        take = min(n_pairs, block.size) - 1
+        places = np.argpartition(block, take, axis=None)[: take + 1]
+        i, j = np.unravel_index(places, block.shape)
+        found = pd.DataFrame({"i": i + first, "j": j, "cosine": block[i, j]}).dropna()
+        kept = pd.concat([kept, found]).sort_values(["cosine", "i", "j"]).head(n_pairs)
+    return kept.reset_index(drop=True)
+
+
+def sign_flip_test(unit: Float[np.ndarray, "n width"], *, seed: int = 0) -> dict[str, float]:
+    """Are there more pairs below -tau than above +tau (tau = 2.5 / sqrt(d)) than random signs of features
+    give?
+
+    Under the null each direction might as well be its opposite: flip signs of features, 999 times. `p` is
+    one-sided, small where antipodal pairs are in excess.
+    """
+    n, width = unit.shape
+    tau = 2.5 / width**0.5
+    blocks = []
+    for _, block in cosine_blocks(unit):
+        blocks.append(sparse.csr_matrix((block < -tau).astype(np.float32) - (block > tau)))
+    balance = sparse.vstack(blocks, format="csr")
+    signs = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), size=(n, FLIPS))
+    excess = float(balance.sum() / 2)
+    flipped = ((balance @ signs) * signs).sum(0, dtype=np.float64) / 2
+    return {"excess": excess, "tau": tau, "p": float((1 + (flipped >= excess).sum()) / (1 + FLIPS))}
+
+
+# --- the orthogonal blob
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Shape of all cosines of a dictionary, beside what geometry allows and random directions give."""
+
+    n_features: int
+    width: int
+    d_eff: float
+    mean: float
+    mean_floor: float
+    """-1 / (n - 1): no mean over all pairs is lower."""
+
+    mean_square: float
+    welch_bound: float
+    """(n - d) / (d (n - 1)): no mean square is lower (0 where n <= d)."""
+
+    random_mean_square: float
+    """1 / d."""
+
+    kurtosis: float
+    """Excess kurtosis about zero; random directions have -6 / (d + 2)."""
+
+    random_kurtosis: float
+    within: pd.DataFrame
+    """Share of pairs with |cosine| < t / sqrt(d): columns t, share, expected, expected_effective."""
+
+    def to_results(self) -> dict:
+        """The key `blob` of an arm in results.json."""
+        numbers = {name: value for name, value in vars(self).items() if name != "within"}
+        return numbers | {"within": self.within.to_dict("records")}
+
+
+def blob(
+    directions: Float[np.ndarray, "n width"], multiples: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
+) -> Blob:
+    """Moments of the cosines of all pairs, and the shares near zero, in one pass over blocks."""
+    unit = unit_rows(directions)
+    n, width = unit.shape
+    d_eff = effective_dimension(unit)
+    bounds = np.array(multiples) / width**0.5
+    sums, inside = np.zeros(3), np.zeros(len(bounds))
+    for _, block in cosine_blocks(unit):
+        square = np.nan_to_num(block).astype(np.float64) ** 2
+        sums += np.nansum(block, dtype=np.float64), square.sum(), (square**2).sum()
+        inside += [(np.abs(block) < bound).sum() for bound in bounds]
+    mean, second, fourth = (sums / (n * (n - 1))).tolist()
+    within = pd.DataFrame({"t": multiples, "share": inside / (n * (n - 1))})
+    for name, dimension in (("expected", width), ("expected_effective", d_eff)):
+        within[name] = 1 - 2 * cosine_cdf(-bounds, dimension)
+    return Blob(
+        n_features=n,
+        width=width,
+        d_eff=d_eff,
+        mean=mean,
+        mean_floor=-1 / (n - 1),
+        mean_square=second,
+        welch_bound=max((n - width) / (width * (n - 1)), 0.0),
+        random_mean_square=1 / width,
+        kurtosis=fourth / second**2 - 3,
+        random_kurtosis=-6 / (width + 2),
+        within=within,
+    )

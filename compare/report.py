@@ -1,0 +1,151 @@
+"""Results in, a folder out: one self-contained page, results.json, and a CSV behind every table and figure.
+
+The schema of `results` (format 1). A number that is undefined is NaN, and null in results.json.
+
+    format: 1
+    quick: bool
+    run: {command: str, seed: int, config: {name: value}, versions: {package: version}, inputs: {file: sha256}
+          [, code: sha256]}
+    hypotheses: {file, sha256, margin}                                      added by compare.hypotheses.judge
+    models: [{name, kind: "language model" | "sae" | "toy", note,
+              quality: {name: number}}]     a language model has bits_per_byte, unigram, bigram, trigram (bits per
+                                            byte as well); an SAE variance_explained, l0, dead_share
+    arms: [{name, group: "toy" | "real" | "control", control_of: name of an arm | null, note,
+            models: [names of models behind it], seeds, n_features, n_alive, n_pairs, width, d_eff, n_tokens,
+            cooccurrence, similarity        what the levels of the cells rest on
+            spread: {similarity_sd, cooccurrence_sd}
+            cells: [{cooccurrence: "exclusive" | "independent" | "co-occurring", similarity: "similar" | "different",
+                     n_pairs, n_features, mean, se, low, high, df, p_below, p_above, margin, p_equivalence,
+                     smallest_bound, sd, null_sd, quantiles: {"0.01": ...}, share_below, share_above, null_share,
+                     feasible_from, problem: str | null [, seed_sd],
+                     claim, verdict, reason}]                               these three from judge(), null in controls
+            difference_in_differences: [{against: "exclusive" | "independent", mean, se, low, high, df, p_below,
+                                         p_above [, seed_sd]}]
+            regression: [{cooccurrence, similarity, effects, term, estimate, se, se_dyadic, se_naive, low, high,
+                          p, df}]
+            antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged, asymmetry_p,
+                        pairs: [{i, j, cosine, cofired, expected, phi, similarity,
+                                 promotes_i: [tokens], promotes_j: [tokens]}]}
+            blob: {mean, mean_floor, mean_square, welch_bound, random_mean_square, kurtosis, random_kurtosis,
+                   within: [{t, share, expected, expected_effective}]}      may be left out
+            histogram: {edges: [b + 1], counts: [b], null_density: [b]}
+            map: {x_label, y_label, x_edges: [c + 1], y_edges: [r + 1], count: [r][c], mean: [r][c], null if empty}}]
+    verdicts: [{arm, group, id, statement, claim, overall: bool, verdict, reason, p}]   added by judge
+
+tests/example_results.py builds a complete example.
+"""
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from compare import figures, wording
+from compare.tables import TERMS, tables
+
+TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
+
+
+def write_report(results: dict, folder: Path) -> Path:
+    """Write the report of judged results; an older report there is replaced once the new one is whole."""
+    folder = Path(folder)
+    if (
+        folder.exists()
+        and not (folder / "results.json").is_file()
+        and (folder.is_file() or any(folder.iterdir()))
+    ):
+        raise ValueError(
+            f"expected a new folder or a report, found something else at {folder}: name another."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    made = tables(results)
+    for name, table in made.items():
+        table.to_csv(unfinished / f"{name}.csv", index=False, lineterminator="\n")
+    (unfinished / "results.json").write_text(to_json(results), encoding="utf-8")
+    (unfinished / PAGE).write_text(render(results, made), encoding="utf-8")
+    replace_folder(folder, unfinished)
+    return folder / PAGE
+
+
+def replace_folder(folder: Path, new: Path) -> None:
+    """Put a finished folder in the place of an old one."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def to_json(results: dict) -> str:
+    """JSON with one line for each list of numbers; NaN becomes null."""
+    text = json.dumps(without_nan(results), indent=1, allow_nan=False, ensure_ascii=False)
+    return re.sub(r"\[\s+([^\[\]{}\"]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+
+
+def without_nan(value: object) -> object:
+    """The same, undefined numbers as None."""
+    if isinstance(value, dict):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def render(results: dict, made: dict[str, pd.DataFrame]) -> str:
+    """The page: the same text for the same results."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("compare"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=wording.number, interval=wording.interval, quantity=quantity)
+    template = environment.get_template(TEMPLATE)
+    return template.render(
+        results=results,
+        tables=made,
+        figures={name: inline(draw) for name, draw in drawings(made)},
+        sentences=wording.sentences(results),
+        methods=wording.methods(results),
+        limits=wording.limits(results),
+        style=environment.get_template(STYLE).render(),
+        without_nan=without_nan,
+    )
+
+
+def drawings(made: dict[str, pd.DataFrame]) -> Iterator[tuple[str, object]]:
+    """Each figure by name, and how to draw it."""
+    yield "map", lambda: figures.post_map(made["map"])
+    yield "cells", lambda: figures.cell_plot(made["cells"])
+    slopes = made["slopes"][made["slopes"]["term"].isin(TERMS)]
+    for measures, part in slopes.groupby(["cooccurrence", "similarity"], sort=False):
+        yield f"slopes: {measures[0]} x {measures[1]}", lambda part=part: figures.forest(part)
+    yield "histogram", lambda: figures.histograms(made["histogram"])
+
+
+def inline(draw) -> str:
+    """A figure's SVG in the ink of the page, without ids that several figures share."""
+    svg = re.sub(r'<g id="[^"]*">', "<g>", figures.to_svg(draw))
+    return svg.replace(figures.INK, "currentColor")
+
+
+def quantity(value: object) -> str:
+    """A number without sign, as a person writes it: 1,980; 0.83; 1.5e-05."""
+    if value is None or value != value:
+        return "\N{EN DASH}"
+    if isinstance(value, int) or (isinstance(value, float) and value == round(value) and abs(value) < 1e15):
+        return f"{round(value):,}"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"

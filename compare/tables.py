@@ -1,0 +1,191 @@
+"""results.json as flat tables, one for each CSV and figure of the report."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from compare.cells import estimate
+from compare.wording import controls_of, excess, find_cell
+
+MAP_TILES = 14
+"""At most so many tiles along a side of the post's figure, so that the numbers in them can be read."""
+
+TERMS = ("co", "sim", "co:sim")
+"""Slopes that are drawn; the table has the covariates as well."""
+
+
+def tables(results: dict) -> dict[str, pd.DataFrame]:
+    """Every table of the report by the name of its CSV."""
+    return {
+        "verdicts": pd.DataFrame(results["verdicts"]),
+        "models": models(results),
+        "arms": arms(results),
+        "cells": cells(results),
+        "differences": differences(results),
+        "map": maps(results),
+        "slopes": slopes(results),
+        "histogram": histograms(results),
+        "antipodal": antipodal(results),
+        "antipodal_pairs": antipodal_pairs(results),
+        "controls": controls(results),
+    }
+
+
+def models(results: dict) -> pd.DataFrame:
+    """A row for each number that says how good a model is."""
+    rows = [
+        {"model": model["name"], "kind": model["kind"], "quality": name, "value": value}
+        for model in results["models"]
+        for name, value in model["quality"].items()
+    ]
+    return pd.DataFrame(rows, columns=["model", "kind", "quality", "value"])
+
+
+def arms(results: dict) -> pd.DataFrame:
+    """A row an arm: what it is and how large."""
+    names = [
+        "name",
+        "group",
+        "control_of",
+        "note",
+        "seeds",
+        "n_features",
+        "n_alive",
+        "n_pairs",
+        "width",
+        "d_eff",
+        "n_tokens",
+        "cooccurrence",
+        "similarity",
+    ]
+    return pd.DataFrame([{name: arm[name] for name in names} | arm["spread"] for arm in results["arms"]])
+
+
+def cells(results: dict) -> pd.DataFrame:
+    """A row an arm and cell, quantiles as columns."""
+    rows = []
+    for arm in results["arms"]:
+        for cell in arm["cells"]:
+            flat = {name: value for name, value in cell.items() if name != "quantiles"}
+            quantiles = {f"quantile_{q}": value for q, value in cell["quantiles"].items()}
+            rows.append({"arm": arm["name"], "group": arm["group"]} | flat | quantiles)
+    return pd.DataFrame(rows)
+
+
+def differences(results: dict) -> pd.DataFrame:
+    """A row an arm and base of the difference in differences."""
+    rows = [
+        {"arm": arm["name"], "group": arm["group"]} | row
+        for arm in results["arms"]
+        for row in arm["difference_in_differences"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def maps(results: dict) -> pd.DataFrame:
+    """A row a tile of the post's figure, cropped to where pairs are and coarsened to readable tiles."""
+    rows = []
+    for arm in results["arms"]:
+        post = arm["map"]
+        count = np.array(post["count"], dtype=np.float64)
+        mean = np.array([[0.0 if value is None else value for value in row] for row in post["mean"]])
+        total = np.nan_to_num(mean) * count
+        columns = groups(count.sum(0), post["x_edges"])
+        lines = groups(count.sum(1), post["y_edges"])
+        for y_low, y_high, y_part in lines:
+            for x_low, x_high, x_part in columns:
+                inside = count[y_part, x_part].sum()
+                place = {"x_low": x_low, "x_high": x_high, "y_low": y_low, "y_high": y_high}
+                value = total[y_part, x_part].sum() / inside if inside else np.nan
+                labels = {"x_label": post["x_label"], "y_label": post["y_label"]}
+                rows.append(
+                    {"arm": arm["name"], "group": arm["group"]}
+                    | labels
+                    | place
+                    | {"count": int(inside), "mean": value}
+                )
+    return pd.DataFrame(rows)
+
+
+def groups(counts: np.ndarray, edges: list[float]) -> list[tuple[float, float, slice]]:
+    """Neighbouring bins put together: (low edge, high edge, bins), from the first to the last that holds a pair."""
+    filled = np.flatnonzero(counts)
+    first, last = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, len(counts))
+    size = math.ceil((last - first) / MAP_TILES)
+    starts = range(first, last, size)
+    ends = [min(start + size, len(counts)) for start in starts]
+    return [(edges[start], edges[end], slice(start, end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def slopes(results: dict) -> pd.DataFrame:
+    """A row a coefficient of a specification, with the interval that the naive error would give."""
+    rows = []
+    for arm in results["arms"]:
+        for row in arm["regression"]:
+            naive = estimate(row["estimate"], row["se_naive"], arm["n_pairs"] - 1)
+            row = row | {"naive_low": naive["low"], "naive_high": naive["high"]}
+            row["se_to_naive"] = row["se"] / row["se_naive"] if row["se_naive"] else np.nan
+            rows.append({"arm": arm["name"], "group": arm["group"]} | row)
+    return pd.DataFrame(rows)
+
+
+def histograms(results: dict) -> pd.DataFrame:
+    """A row a bin of cosines: count, density, density of random directions."""
+    parts = []
+    for arm in results["arms"]:
+        edges, counts = np.array(arm["histogram"]["edges"]), np.array(arm["histogram"]["counts"], float)
+        part = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": counts.astype(np.int64)})
+        part["density"] = counts / counts.sum() / np.diff(edges)
+        part["null_density"] = arm["histogram"]["null_density"]
+        part.insert(0, "arm", arm["name"])
+        part.insert(1, "group", arm["group"])
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def antipodal(results: dict) -> pd.DataFrame:
+    """A row an arm: share of antipodal pairs, and what random directions give."""
+    rows = [
+        {"arm": arm["name"], "group": arm["group"], "n_alive": arm["n_alive"]}
+        | {name: value for name, value in arm["antipodal"].items() if name != "pairs"}
+        for arm in results["arms"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def antipodal_pairs(results: dict) -> pd.DataFrame:
+    """A row a listed pair; promoted tokens as they are, joined by spaces after quoting."""
+    rows = []
+    for arm in results["arms"]:
+        for pair in arm["antipodal"]["pairs"]:
+            tokens = {
+                key: " ".join(repr(token) for token in pair[key]) for key in ("promotes_i", "promotes_j")
+            }
+            rows.append({"arm": arm["name"], "group": arm["group"]} | pair | tokens)
+    return pd.DataFrame(rows)
+
+
+def controls(results: dict) -> pd.DataFrame:
+    """A row a cell, arm and control: mean, the control's mean, and the excess with its interval."""
+    rows = []
+    for arm in results["arms"]:
+        for control in controls_of(results, arm):
+            for cell in arm["cells"]:
+                name = (cell["cooccurrence"], cell["similarity"])
+                other = find_cell(control, name)
+                beyond = excess(cell, other)
+                rows.append(
+                    {
+                        "arm": arm["name"],
+                        "control": control["name"],
+                        "cooccurrence": name[0],
+                        "similarity": name[1],
+                        "mean": cell["mean"],
+                        "control_mean": other["mean"],
+                        "excess": beyond["mean"],
+                        "low": beyond["low"],
+                        "high": beyond["high"],
+                    }
+                )
+    return pd.DataFrame(rows)

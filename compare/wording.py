@@ -1,0 +1,231 @@
+"""Sentences of the page, made from the numbers and from nothing else."""
+
+from compare.cells import estimate
+
+VERDICTS = ("CONFIRMED", "REFUTED", "UNDECIDED")
+DECIDING = ("exclusive", "similar")
+"""The cell in which the post's claim and the merging of same-output features part ways."""
+
+POSITIVE = ("co-occurring", "similar")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A signed number with a true minus sign; a dash where there is none."""
+    if value is None or value != value:
+        return "\N{EN DASH}"
+    if 0 < abs(value) < 0.5 * 10**-digits:
+        return f"{value:+.1e}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def interval(row: dict, digits: int = 3) -> str:
+    """Mean and interval: +0.141 [+0.137, +0.145]; the mean alone where there is no interval."""
+    if row["low"] is None or row["low"] != row["low"]:
+        return number(row["mean"], digits)
+    return f"{number(row['mean'], digits)} [{number(row['low'], digits)}, {number(row['high'], digits)}]"
+
+
+def cell_name(cooccurrence: str, similarity: str) -> str:
+    """A cell in words."""
+    return f"{cooccurrence}, {similarity} outputs"
+
+
+def find_cell(arm: dict, name: tuple[str, str]) -> dict:
+    """The cell of an arm by co-occurrence and similarity."""
+    return next(cell for cell in arm["cells"] if (cell["cooccurrence"], cell["similarity"]) == name)
+
+
+def arms_of(results: dict, group: str) -> list[dict]:
+    """Arms of a group, in order."""
+    return [arm for arm in results["arms"] if arm["group"] == group]
+
+
+def controls_of(results: dict, arm: dict) -> list[dict]:
+    """The controls of an arm, in order."""
+    return [other for other in results["arms"] if other["control_of"] == arm["name"]]
+
+
+def excess(cell: dict, control: dict) -> dict:
+    """What a cell's mean has beyond a control's, errors taken as independent; a cell's keys of estimate()."""
+    error = (cell["se"] ** 2 + control["se"] ** 2) ** 0.5
+    return estimate(cell["mean"] - control["mean"], error, min(cell["df"], control["df"]))
+
+
+def and_list(words: list[str]) -> str:
+    """a, b and c."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def sentences(results: dict) -> list[str]:
+    """Plain sentences to quote: each arm of the real group, then the toys, then what the controls show."""
+    found = [real_sentence(results, arm) for arm in arms_of(results, "real")]
+    if arms_of(results, "toy"):
+        found.append(toy_sentence(results))
+    found += [control_sentence(results, arm) for arm in arms_of(results, "real") if controls_of(results, arm)]
+    return found
+
+
+def real_sentence(results: dict, arm: dict) -> str:
+    """How many of the six cells came out as claimed, and which."""
+    cells = [cell for cell in arm["cells"] if cell["verdict"]]
+    parts = []
+    for verdict, words in zip(
+        VERDICTS, ("as the post claims", "against it", "not decided by these data"), strict=True
+    ):
+        names = [
+            f"{cell_name(cell['cooccurrence'], cell['similarity'])} ({interval(cell)})"
+            if verdict != "UNDECIDED" and cell["n_pairs"]
+            else cell_name(cell["cooccurrence"], cell["similarity"])
+            for cell in cells
+            if cell["verdict"] == verdict
+        ]
+        parts.append(f"{len(names)} {words}" + (f": {'; '.join(names)}" if names else ""))
+    beyond = (
+        ", each sign beyond every control"
+        if controls_of(results, arm) and any(cell["verdict"] == "CONFIRMED" for cell in cells)
+        else ""
+    )
+    return (
+        f"In “{arm['name']}”, of {len(cells)} cells {parts[0]}{beyond}. {parts[1].capitalize()}. "
+        f"{parts[2].capitalize()}."
+    )
+
+
+def toy_sentence(results: dict) -> str:
+    """The whole table in the toys, and the cell that decides it."""
+    toys = arms_of(results, "toy")
+    rows = [
+        row
+        for row in results["verdicts"]
+        if row["overall"] and row["group"] == "toy" and row["id"].endswith("exclusive")
+    ]
+    means = [find_cell(arm, DECIDING) for arm in toys]
+    means = sorted(
+        (cell["mean"], arm["name"]) for cell, arm in zip(means, toys, strict=True) if cell["n_pairs"]
+    )
+    text = f"In {len(toys)} toy{'s' * (len(toys) > 1)} whose truth is known"
+    if rows:
+        count = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
+        text += (
+            f", the post's table as a whole was confirmed in {count['CONFIRMED']}, refuted in "
+            f"{count['REFUTED']} and "
+            f"left open in {count['UNDECIDED']}"
+        )
+    if means:
+        low, high = means[0], means[-1]
+        text += (
+            f"; the deciding cell, exclusive features with similar outputs, had mean cosines from "
+            f"{number(low[0], 2)} ({low[1]}) to {number(high[0], 2)} ({high[1]})"
+        )
+    return text + "."
+
+
+def control_sentence(results: dict, arm: dict) -> str:
+    """What the controls show in the cell where the post claims a positive cosine."""
+    cell = find_cell(arm, POSITIVE)
+    if not cell["n_pairs"]:
+        return (
+            f"In “{arm['name']}” no pair is both co-occurring and similar, so the controls have nothing "
+            "to answer."
+        )
+    others = [
+        (control, find_cell(control, POSITIVE))
+        for control in controls_of(results, arm)
+        if find_cell(control, POSITIVE)["n_pairs"]
+    ]
+    start = f"Co-occurring features with similar outputs have a mean cosine of {interval(cell)} in “{arm['name']}”"
+    if not others:
+        return f"{start}; no control has such pairs, so what the method alone would give is not known."
+    shown = and_list([f"{number(other['mean'])} in “{control['name']}”" for control, other in others])
+    control, strongest = max(others, key=lambda pair: pair[1]["mean"])
+    beyond = excess(cell, strongest)
+    side = "which the interval does not tell from zero"
+    if beyond["low"] > 0:
+        side = "which is what may be put down to learning"
+    elif beyond["high"] < 0:
+        side = "so the control shows more, not less"
+    return f"{start} and {shown}: the excess over “{control['name']}” is {interval(beyond)}, {side}."
+
+
+def methods(results: dict) -> list[str]:
+    """What was done, from what was run."""
+    arms = results["arms"]
+    several = [arm for arm in arms if arm["seeds"] > 1]
+    rules = results["hypotheses"]
+    alive = ", ".join(f"{arm['n_alive']:,} in “{arm['name']}”" for arm in arms)
+    text = [
+        "Cosine: between decoder directions at unit length, over all pairs i < j of features that fired "
+        "often enough "
+        f"({alive}).",
+        "Cells: co-occurrence by the level named “"
+        + "”, “".join(dict.fromkeys(arm["cooccurrence"] for arm in arms))
+        + "”, output similarity by “"
+        + "”, “".join(dict.fromkeys(arm["similarity"] for arm in arms))
+        + "”. Pairs whose level the data leave open are in no cell.",
+        "Errors: pairs share features, so intervals delete one feature at a time (jackknife less HC1, "
+        "floored at HC1), t on "
+        "the features that take part less one. The dyadic sandwich and the naive error stand beside them "
+        "in the slopes.",
+        "Verdicts: CONFIRMED where the whole 95 % interval lies on the claimed side, REFUTED where it "
+        "lies on the other, "
+        f"else UNDECIDED. “= 0” means within ±{rules['margin']:g} / √(effective dimension). A sign in a "
+        "language model "
+        "counts only if the excess over each of its controls has it too. A whole table holds only if all "
+        "its cells do.",
+        "Nulls: the band in histograms and the shares in cells are those of random directions in the arm's "
+        "effective "
+        "dimension; antipodal pairs are held against random directions of the same second moment, features "
+        "flagged at a "
+        "false discovery rate of 5 %.",
+    ]
+    if several:
+        text.append(
+            "Seeds: "
+            + ", ".join(f"{arm['seeds']} in “{arm['name']}”" for arm in several)
+            + ". Where there are several, the spread between them is the error of every cell and slope."
+        )
+    return text
+
+
+def limits(results: dict) -> list[str]:
+    """What these numbers cannot say, from what was run."""
+    text = []
+    if results["quick"]:
+        text.append(
+            "This was a quick run: fewer seeds, steps and tokens. It shows that everything works; quote no "
+            "number."
+        )
+    single = [arm["name"] for arm in results["arms"] if arm["group"] == "real" and arm["seeds"] == 1]
+    if single:
+        text.append(
+            f"One dictionary stands behind {and_list([f'“{name}”' for name in single])}: another seed of "
+            "the SAE would "
+            "give other features. Intervals speak of features like these, not of dictionaries."
+        )
+    empty = [
+        f"{cell_name(cell['cooccurrence'], cell['similarity'])} in “{arm['name']}”"
+        for arm in results["arms"]
+        if arm["group"] != "control"
+        for cell in arm["cells"]
+        if cell["problem"]
+    ]
+    if empty:
+        text.append(f"No error, and so no verdict, for {and_list(empty)}.")
+    real = arms_of(results, "real")
+    if real:
+        text.append(
+            "Output similarity in a language model is measured on the tokens where features fire, so it is "
+            "itself "
+            "downstream of co-occurrence; it says nothing yet about what a feature causes."
+        )
+        text.append(
+            "Exclusive pairs can be told only where many joint firings were to be expected; rare features "
+            "stay "
+            "undetermined, and the exclusive cells speak of frequent ones."
+        )
+    text.append(
+        "Cell boundaries and measures are choices, fixed before the run; other choices can change the size "
+        "of a cell's "
+        "mean, and have changed signs elsewhere."
+    )
+    return text

@@ -1,0 +1,216 @@
+"""A complete `results` dictionary with made-up numbers: what arms.py hands to the report.
+
+`example_results()` obeys the schema at the top of compare/report.py in every key. Numbers come from a fixed
+seed and mean nothing. Verdicts are left to compare.hypotheses.judge(), as in a real run.
+"""
+
+import numpy as np
+
+CELLS = [(co, sim) for co in ("exclusive", "independent", "co-occurring") for sim in ("similar", "different")]
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+LM = "language model"
+ARMS = [
+    # name, group, control of, seeds, features, width, six cell means, standard error
+    ("tied autoencoder, room", "toy", None, 4, 256, 128, (-0.46, -0.02, 0.03, -0.55, -0.01, 0.04), 0.012),
+    ("softmax on outputs only", "toy", None, 4, 256, 32, (0.99, 0.98, 0.99, -0.02, -0.01, 0.05), 0.006),
+    ("outputs + reconstruction", "toy", None, 4, 256, 128, (0.05, 0.03, 0.04, -0.43, -0.01, 0.02), 0.011),
+    (LM, "real", None, 1, 1980, 512, (-0.004, 0.018, 0.141, -0.009, -0.002, 0.021), 0.002),
+    ("frozen decoder", "control", LM, 1, 1900, 512, (-0.001, 0.0, 0.011, -0.001, 0.0, 0.004), 0.001),
+    ("Gaussian surrogate", "control", LM, 1, 1980, 512, (-0.003, 0.011, 0.09, -0.004, -0.001, 0.012), 0.002),
+]  # fmt: skip
+
+
+def example_results(*, quick: bool = False) -> dict:
+    """Results of a report with three toy arms, one language model and two controls."""
+    generator = np.random.default_rng(7)
+    return {
+        "format": 1,
+        "quick": quick,
+        "run": {
+            "command": "cofire report" + (" --quick" if quick else ""),
+            "seed": 0,
+            "config": {"tokens": 400_000, "sae_features": 2048, "toy_features": 256, "min_count": 30},
+            "versions": {"cofire": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "numpy": "2.4.6"},
+            "inputs": {"bundled/model/model.safetensors": "9f" * 32, "bundled/text.jsonl.xz": "1c" * 32},
+        },
+        "models": [
+            {
+                "name": "bundled language model",
+                "kind": "language model",
+                "note": "2 layers, width 512, 6.3M parameters outside embeddings",
+                "quality": {"bits_per_byte": 1.71, "unigram": 2.79, "bigram": 2.08, "trigram": 1.83},
+            },
+            {
+                "name": "SAE",
+                "kind": "sae",
+                "note": "2,048 features on blocks.0.hook_mlp_out, L1",
+                "quality": {"variance_explained": 0.83, "l0": 31.4, "dead_share": 0.03},
+            },
+            {
+                "name": "SAE, frozen decoder",
+                "kind": "sae",
+                "note": "the decoder stays at random directions with the trained decoder's second moment",
+                "quality": {"variance_explained": 0.61, "l0": 44.0, "dead_share": 0.07},
+            },
+        ],
+        "arms": [arm(generator, *settings) for settings in ARMS],
+        "verdicts": [],
+    }
+
+
+def arm(generator, name, group, control_of, seeds, n_features, width, means, error) -> dict:
+    """One measured system."""
+    n_pairs = n_features * (n_features - 1) // 2
+    d_eff = width * 0.8
+    real = group != "toy"
+    models = {"frozen decoder": ["bundled language model", "SAE, frozen decoder"]}.get(
+        name, ["bundled language model", "SAE"]
+    )
+    return {
+        "name": name,
+        "group": group,
+        "control_of": control_of,
+        "note": f"{n_features} features in {width} dimensions",
+        "models": models if real else [],
+        "seeds": seeds,
+        "n_features": n_features + (68 if real else 0),
+        "n_alive": n_features,
+        "n_pairs": n_pairs,
+        "width": width,
+        "d_eff": d_eff,
+        "n_tokens": 400_000 if real else 1_000_000,
+        "cooccurrence": "phi" if real else "true_phi",
+        "similarity": "js_split" if real else "true_js",
+        "spread": {"similarity_sd": 0.031 if real else 0.12, "cooccurrence_sd": 0.014},
+        "cells": [
+            cell(generator, co, sim, mean, error, n_pairs, n_features, d_eff)
+            for (co, sim), mean in zip(CELLS, means, strict=True)
+        ],
+        "difference_in_differences": estimate(
+            (means[2] - means[5]) - (means[0] - means[3]), 2 * error, n_features - 1
+        ),
+        "regression": [
+            slope(effects, term, value * (0.5 if effects == "product" else 1.0), error, real)
+            for effects in ("none", "additive", "product")
+            for term, value in (("co", means[2] * 4), ("sim", means[0] / 2 + 0.1), ("co:sim", means[4] + 0.1))
+        ],
+        "antipodal": antipodal(generator, n_features, real),
+        "histogram": histogram(generator, width, n_pairs),
+        "map": post_map(generator, means, n_pairs),
+    }
+
+
+def estimate(mean: float, se: float, df: int) -> dict:
+    """A number with its default error."""
+    return {
+        "mean": mean,
+        "se": se,
+        "low": mean - 1.96 * se,
+        "high": mean + 1.96 * se,
+        "df": df,
+        "p_below": 0.5 if mean == 0 else (0.001 if mean < 0 else 0.999),
+        "p_above": 0.5 if mean == 0 else (0.999 if mean < 0 else 0.001),
+    }
+
+
+def cell(generator, co, sim, mean, error, n_pairs, n_features, d_eff) -> dict:
+    """One of the six cells; claim, margin, verdict and reason are added by judge()."""
+    share = {"exclusive": 0.02, "independent": 0.9, "co-occurring": 0.01}[co] / 2
+    draws = np.tanh(np.arctanh(mean) + generator.normal(size=4000) / d_eff**0.5)
+    return {
+        "cooccurrence": co,
+        "similarity": sim,
+        "n_pairs": int(n_pairs * share),
+        "n_features": n_features,
+        **estimate(mean, error, n_features - 1),
+        "sd": float(draws.std()),
+        "null_sd": d_eff**-0.5,
+        "quantiles": {str(q): float(np.quantile(draws, q)) for q in QUANTILES},
+        "share_below": float((draws < -2.33 / d_eff**0.5).mean()),
+        "share_above": float((draws > 2.33 / d_eff**0.5).mean()),
+        "null_share": 0.01,
+        "margin": 0.1 / d_eff**0.5,
+        "p_equivalence": 0.5,
+        "smallest_bound": abs(mean) + 1.645 * error,
+        "feasible_from": -0.2,
+        "problem": None,
+    }
+
+
+def slope(effects, term, value, error, real) -> dict:
+    """One coefficient of one specification."""
+    return {
+        "cooccurrence": "phi" if real else "true_phi",
+        "similarity": "js_split" if real else "true_js",
+        "effects": effects,
+        "term": term,
+        "estimate": value,
+        "se": 3 * error,
+        "se_dyadic": 2.5 * error,
+        "se_naive": 0.4 * error,
+        "low": value - 6 * error,
+        "high": value + 6 * error,
+        "p": 0.002,
+        "df": 255,
+    }
+
+
+def antipodal(generator, n_features, real) -> dict:
+    """The most antipodal pairs; one token wears what HTML would trip over."""
+    pairs = []
+    for rank in range(6):
+        i, j = sorted(generator.choice(n_features, 2, replace=False).tolist())
+        pairs.append(
+            {
+                "i": i,
+                "j": j,
+                "cosine": -0.97 + 0.05 * rank,
+                "cofired": rank,
+                "expected": 12.5,
+                "phi": -0.01,
+                "similarity": 0.62,
+                "promotes_i": [" the", "<b>", "&amp;", " a"] if real else [],
+                "promotes_j": ["\n", " said", "]]>", '"'] if real else [],
+            }
+        )
+    return {
+        "threshold": -0.5,
+        "share": 2.1e-4,
+        "expected_share": 1.5e-5,
+        "expected_share_beta": 0.0,
+        "features_flagged": 37,
+        "asymmetry_p": 0.021,
+        "pairs": pairs,
+    }
+
+
+def histogram(generator, width, n_pairs) -> dict:
+    """Cosines counted in bins, and the density of random directions at their middles."""
+    edges = np.linspace(-1, 1, 101)
+    middles = (edges[:-1] + edges[1:]) / 2
+    density = (1 - middles**2) ** ((width - 3) / 2)
+    density /= density.sum() * (edges[1] - edges[0])
+    spread = generator.standard_t(4, size=20_000) / width**0.5 / 1.3
+    counts = np.histogram(spread.clip(-0.999, 0.999), edges)[0] * (n_pairs / 20_000)
+    return {"edges": edges.tolist(), "counts": counts.round().tolist(), "null_density": density.tolist()}
+
+
+def post_map(generator, means, n_pairs) -> dict:
+    """The post's figure: count and mean cosine over co-occurrence x similarity; None where nothing fell."""
+    x_edges, y_edges = np.linspace(-0.05, 0.25, 13), np.linspace(0.307, 1.0, 11)
+    x, y = np.meshgrid(np.linspace(0, 1, 12), np.linspace(0, 1, 10))
+    same = y * (means[0] * (1 - x) + means[2] * x)
+    mean = same + (1 - y) * (means[3] * (1 - x) + means[5] * x) + generator.normal(size=x.shape) * 0.01
+    count = (n_pairs * np.exp(-30 * (x - 0.15) ** 2 - 12 * (y - 0.4) ** 2) / 30).round()
+    return {
+        "x_label": "co-occurrence (phi)",
+        "y_label": "output similarity (1 - JSD, nats)",
+        "x_edges": x_edges.tolist(),
+        "y_edges": y_edges.tolist(),
+        "count": count.astype(int).tolist(),
+        "mean": [
+            [float(m) if c else None for m, c in zip(*rows, strict=True)]
+            for rows in zip(mean, count, strict=True)
+        ],
+    }
