@@ -11,6 +11,7 @@ Replace = Callable[[Tensor], Tensor]
 """Takes a site's inputs [tokens, width] and returns what the features shall read in their place."""
 
 
+@runtime_checkable
 class Batch(Protocol):
     """Some tokens, as a system saw them."""
 
@@ -24,6 +25,7 @@ class Batch(Protocol):
     """Next-token probabilities; rows sum to 1."""
 
 
+@runtime_checkable
 class System(Protocol):
     """Anything with feature directions and a stream of what those features did."""
 
