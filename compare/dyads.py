@@ -41,7 +41,7 @@ class Columns(Protocol):
 
 
 class ArrayColumns:
-    """Columns held whole as symmetric [n, n] arrays; neither the diagonal nor what the mask leaves out counts."""
+    """Columns held whole as symmetric [n, n] arrays; the diagonal never counts."""
 
     def __init__(self, arrays: Mapping[str, Matrix], mask: Matrix | None) -> None:
         self.names = tuple(arrays)

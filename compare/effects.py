@@ -1,12 +1,13 @@
 """Feature effects: what is left of columns of pairs once every feature has had its own level taken out."""
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
 from numba import njit
 
-from compare.dyads import Columns, Survey, no_type_check, survey, tiles
+from compare.dyads import Columns, Survey, tiles
 
 EXACT_LEVERAGE_LIMIT = 1024
 """Features up to which leverages are known where pairs are missing: they need an n x n inverse."""
@@ -39,14 +40,13 @@ def no_effects(columns: Columns) -> Projection:
     return Projection(np.zeros((len(columns.names), columns.n)), 0, 0.0)
 
 
-def additive_effects(columns: Columns, found: Survey | None = None) -> Projection:
+def additive_effects(columns: Columns, found: Survey) -> Projection:
     """Least-squares effects of every column: u_ij = level + a_i + a_j + rest, sum of a over features 0.
 
     Where all pairs are used, a_i = (n-1)/(n-2) (mean of the row less the grand mean). With missing pairs the
     normal equations (degrees + mask) alpha = row sums are solved by conjugate gradients to a residual of
     1e-13.
     """
-    found = survey(columns) if found is None else found
     alive = found.degree > 0
     n = int(alive.sum())
     if n < 5:

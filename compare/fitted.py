@@ -121,7 +121,7 @@ class Fit:
         return pd.DataFrame({"low": self.params - reach, "high": self.params + reach})
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a term: estimate, default error and test; dyadic and naive errors, and ratios to the naive."""
+        """A row a term: estimate, default error and test; dyadic and naive errors beside it."""
         interval = self.conf_int()
         return pd.DataFrame(
             {

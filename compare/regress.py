@@ -4,30 +4,18 @@ Pairs that share a feature are not independent, so the default error deletes fea
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, no_type_check
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from numba import njit
-from torch import Tensor
 
-from compare.dyads import (
-    ArrayColumns,
-    Columns,
-    Matrix,
-    SourceColumns,
-    Survey,
-    TileSource,
-    node_grams,
-    survey,
-    tiles,
-)
-from compare.effects import Projection, additive_effects, no_effects
+from compare.design import Activity, Design, Effects, Prepared, interaction, prepare
+from compare.dyads import ArrayColumns, Matrix, TileSource, survey, tiles
+from compare.effects import Projection
 from compare.fitted import Fit
 
-Effects = Literal["none", "additive", "product"]
 COLLINEAR = 1e-11
 """Smallest eigenvalue of the regressors' Gram matrix, scaled to a diagonal of 1, that is still solved."""
 
@@ -41,7 +29,7 @@ def fit(
     covariates: Mapping[str, Matrix] | None = None,
     effects: Effects = "none",
     center: bool = True,
-    activity: Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."] | None = None,
+    activity: Activity | None = None,
 ) -> Fit:
     """Least squares of cosine on 1, co, sim, co:sim [, covariates] over the pairs i < j where mask is True.
 
@@ -51,25 +39,17 @@ def fit(
     activity of features (log firing rate, say; by default the mean co-occurrence of a feature), reported as
     `activity`.
     """
-    if effects not in ("none", "additive", "product"):
-        raise ValueError(f"expected effects 'none', 'additive' or 'product', found {effects!r}: choose one.")
-    if effects != "product" and activity is not None:
-        raise ValueError(
-            f"expected activity with effects='product' only, found effects={effects!r}: drop one of the two."
-        )
-    base = _base_columns(cosine, cooccurrence, similarity, mask, covariates)
-    found = survey(base)
-    for name, low, high in zip(base.names[1:3], found.low[1:], found.high[1:], strict=False):
-        if high - low <= 1e-12 * max(abs(low), abs(high)):
-            raise ValueError(
-                f"expected {name} that varies, found {low:.6g} for all {found.n_pairs} pairs: "
-                "there is no slope to estimate; use another measure or a wider mask."
-            )
-    centres = np.zeros(len(base.names))
-    if center:
-        centres[1:3] = found.means[1:3]
-    driver = _activity(activity, found) if effects == "product" else None
-    return _estimate(_Design(base, centres, product=True, activity=driver), found, effects)
+    prepared = interaction(
+        cosine,
+        cooccurrence,
+        similarity,
+        mask=mask,
+        covariates=covariates,
+        effects=effects,
+        center=center,
+        activity=activity,
+    )
+    return _estimate(prepared)
 
 
 def dyadic_ols(
@@ -91,92 +71,40 @@ def dyadic_ols(
         )
     base = ArrayColumns({"y": y, **columns}, mask)
     base.check_symmetry()
-    design = _Design(base, np.zeros(len(base.names)), constant=constant)
-    return _estimate(design, survey(base), effects)
+    design = Design(base, np.zeros(len(base.names)), constant=constant)
+    return _estimate(prepare(design, survey(base), effects))
 
 
-@dataclass(frozen=True, eq=False)
-class _Design:
-    """Regressors and, last, the response, made from base columns of which the first is the response."""
-
-    base: Columns
-    centres: Float[np.ndarray, "q"]
-    constant: bool = True
-    product: bool = False
-    activity: Float[np.ndarray, "n"] | None = None
-    n: int = field(init=False)
-    names: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        response, *names = self.base.names
-        if self.product:
-            names.insert(2, "co:sim")
-        if self.activity is not None:
-            names.append("activity")
-        if self.constant:
-            names.insert(0, "const")
-        if len(set(names)) < len(names):
-            raise ValueError(f"expected different names of columns, found {names}: rename the covariates.")
-        object.__setattr__(self, "n", self.base.n)
-        object.__setattr__(self, "names", (*names, response))
-
-    def tile(self, rows: slice, cols: slice) -> tuple[Float[np.ndarray, "k r c"], np.ndarray]:
-        base, used = self.base.tile(rows, cols)
-        base -= self.centres[:, None, None]
-        block = np.empty((len(self.names), *used.shape))
-        parts = list(base[1:])
-        if self.product:
-            parts.insert(2, base[1] * base[2])
-        if self.activity is not None:
-            parts.append(np.outer(self.activity[rows], self.activity[cols]))
-        if self.constant:
-            parts.insert(0, np.ones(used.shape))
-        for column, part in zip(block, [*parts, base[0]], strict=True):
-            column[:] = part
-        return block, used
-
-
-def _estimate(design: _Design, found: Survey, effects: str) -> Fit:
-    alive = found.degree > 0
-    n, n_pairs, terms = int(alive.sum()), found.n_pairs, design.names[:-1]
-    seen = None if effects == "none" else survey(design)
-    projection = no_effects(design) if seen is None else additive_effects(design, seen)
-    n_parameters = len(terms) + projection.n_absorbed
-    if n_pairs <= n_parameters:
-        raise ValueError(
-            f"expected more pairs than the {n_parameters} parameters, found {n_pairs} pairs of {n} features: "
-            "use more features or fewer columns."
-        )
-    grams = node_grams(design, projection.shifts)
+def _estimate(prepared: Prepared) -> Fit:
+    design, projection, grams, terms = prepared.design, prepared.projection, prepared.grams, prepared.terms
+    n, n_pairs, df_pairs = int(prepared.is_alive.sum()), prepared.found.n_pairs, prepared.df_pairs
     total = grams.sum(0) / 2
-    if seen is not None:
-        _check_left(total, seen, terms)
     x, y = slice(0, len(terms)), len(terms)
-    inverse = _inverse(total[x, x], terms)
+    inverse = inverse_of(total[x, x], terms)
     beta = inverse @ total[x, y]
     meats, rest, squares = _second_look(design, projection, beta, inverse)
     beta = beta + inverse @ rest  # one step of refinement: digits that the Gram matrix lost
     scores = grams[:, x, y] - grams[:, x, x] @ beta
     meats["dyadic"] = scores.T @ scores - meats["hc0"]
     covariances = {kind: inverse @ meat @ inverse for kind, meat in meats.items()}
-    covariances["hc1"] = covariances["hc0"] * n_pairs / (n_pairs - n_parameters)
-    covariances["naive"] = inverse * squares / (n_pairs - n_parameters)
-    without = _delete_one(grams, total, projection, found.degree)[alive]
+    covariances["hc1"] = covariances["hc0"] * n_pairs / df_pairs
+    covariances["naive"] = inverse * squares / df_pairs
+    without = _delete_one(grams, total, projection, prepared.found.degree)[prepared.is_alive]
     spread = without - without.mean(0)
     covariances["jackknife"] = (n - 1) / n * spread.T @ spread
     level = total[0, y] ** 2 / total[0, 0] if "const" in terms else 0.0
     return Fit(
-        params=pd.Series(beta, index=list(terms), name="estimate"),
+        params=pd.Series(beta, index=terms, name="estimate"),
         n_features=n,
         n_pairs=n_pairs,
-        effects=effects,
-        df_pairs=n_pairs - n_parameters,
+        effects=prepared.effects,
+        df_pairs=df_pairs,
         r_squared=float(1 - squares / (total[y, y] - level)),
         covariances={kind: pd.DataFrame(v, terms, terms) for kind, v in covariances.items()},
     )
 
 
-def _inverse(gram: Float[np.ndarray, "k k"], terms: tuple[str, ...]) -> Float[np.ndarray, "k k"]:
+def inverse_of(gram: Float[np.ndarray, "k k"], terms: list[str]) -> Float[np.ndarray, "k k"]:
     """Inverse of the regressors' Gram matrix, or ValueError naming the columns that depend on one another."""
     scale = np.sqrt(gram.diagonal())
     for name, size in zip(terms, scale, strict=True):
@@ -188,23 +116,10 @@ def _inverse(gram: Float[np.ndarray, "k k"], terms: tuple[str, ...]) -> Float[np
     if values[0] < COLLINEAR:
         together = [name for name, weight in zip(terms, vectors[:, 0], strict=True) if abs(weight) > 0.1]
         raise ValueError(
-            f"expected regressors that are not collinear, found {', '.join(together)} to be so (smallest "
-            "scaled "
-            f"eigenvalue {values[0]:.1g}): leave one of them out."
+            f"expected regressors that are not collinear, found {', '.join(together)} to be so "
+            f"(smallest scaled eigenvalue {values[0]:.1g}): leave one of them out."
         )
     return (vectors / values) @ vectors.T / np.outer(scale, scale)
-
-
-def _check_left(total: np.ndarray, seen: Survey, terms: tuple[str, ...]) -> None:
-    left = total.diagonal() - total[0] ** 2 / total[0, 0]
-    before = seen.squares - seen.n_pairs * seen.means**2
-    for name, now, then in list(zip(terms, left, before, strict=False))[1:]:
-        if now <= 1e-12 * then:
-            raise ValueError(
-                f"expected {name} to vary beyond feature effects, found it to be a sum of two features' "
-                "levels: "
-                "leave it out, or use effects='none'."
-            )
 
 
 def _delete_one(
@@ -241,7 +156,7 @@ def _delete_one(
 
 
 def _second_look(
-    design: _Design, projection: Projection, beta: np.ndarray, inverse: np.ndarray
+    design: Design, projection: Projection, beta: np.ndarray, inverse: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray, float]:
     """Over pairs: sums of w e^2 x x' (w = 1, 1/(1-h), 1/(1-h)^2), of x e, of e^2; e residual, h leverage."""
     k = len(beta)
@@ -304,41 +219,3 @@ def _add_squares(block, used, row_shift, col_shift, beta, root, leverage, meat, 
         for b in range(a):
             for kind in range(3):
                 meat[kind, b, a] = meat[kind, a, b]
-
-
-def _base_columns(
-    cosine: Matrix | TileSource,
-    cooccurrence: Matrix | None,
-    similarity: Matrix | None,
-    mask: Matrix | None,
-    covariates: Mapping[str, Matrix] | None,
-) -> Columns:
-    if isinstance(cosine, TileSource):
-        if any(given is not None for given in (cooccurrence, similarity, mask, covariates)):
-            raise ValueError("expected a tile source alone, found arrays beside it: let its tiles give them.")
-        return SourceColumns(cosine)
-    if cooccurrence is None or similarity is None:
-        raise ValueError(
-            "expected three arrays, found fewer: give co-occurrence and similarity, or a tile source."
-        )
-    arrays = {"cosine": cosine, "co": cooccurrence, "sim": similarity, **(covariates or {})}
-    base = ArrayColumns(arrays, mask)
-    base.check_symmetry()
-    return base
-
-
-def _activity(activity: np.ndarray | Tensor | None, found: Survey) -> Float[np.ndarray, "n"]:
-    """Activity of features less its mean over those with pairs, which feature effects take out anyway."""
-    alive = found.degree > 0
-    if activity is None:
-        values = found.sums[1] / np.maximum(found.degree, 1)
-    else:
-        values = np.asarray(activity, dtype=np.float64)
-        if values.shape != alive.shape or not np.isfinite(values[alive]).all():
-            raise ValueError(
-                f"expected a finite activity for each of {len(alive)} features, found shape "
-                f"{list(values.shape)} with "
-                f"{int((~np.isfinite(values)).sum())} values that are not: give log firing rates of live "
-                "features."
-            )
-    return np.where(alive, values - values[alive].mean(), 0.0)
