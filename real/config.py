@@ -1,0 +1,176 @@
+"""What is measured of a real language model, and how an SAE on it is trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+BUNDLED = Path(__file__).parent / "bundled"
+CHOICES = {
+    "architecture": ("topk", "abstopk", "standard"),
+    "decoder": ("trained", "isotropic", "matched"),
+    "dtype": ("float32", "float16"),
+}
+"""What some fields of an SAE's config may be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealConfig:
+    """A language model, an SAE at one of its sites, and the text that both read; saved beside results."""
+
+    model: str = "bundled"
+    """Language model: "bundled", a folder in Hugging Face format, or a Hugging Face id."""
+
+    site: str = "blocks.0.hook_mlp_out"
+    """Where the SAE reads, as TransformerLens names it, or a module's path in the model."""
+
+    sae: str = "topk-4096-seed0"
+    """SAE: the name of a bundled one, or a folder that SAELens or `cofire train-sae` wrote."""
+
+    text: str = "bundled"
+    """Text: "bundled", or a .txt, .jsonl or .jsonl.xz file."""
+
+    split: str = ""
+    """Only documents whose "split" says so are read; empty reads all."""
+
+    context: int = 128
+    """Tokens in a sequence, 2 or more."""
+
+    n_tokens: int = 1_000_000
+    """How many tokens are measured at most, dropped positions not counted."""
+
+    batch_tokens: int = 4096
+    """Tokens in one forward pass; more is faster up to a few thousand and takes memory in proportion."""
+
+    drop_first_position: bool = True
+    """Whether the first token of each sequence is left out: without context, it is an outlier."""
+
+    seed: int = 0
+    """Decides which sequences of the text are read, and in which order."""
+
+    device: str = "cpu"
+    """Where model and SAE run: cpu, cuda, or cuda:1 and so on."""
+
+    def __post_init__(self) -> None:
+        if self.context < 2:
+            raise ValueError(
+                f"expected a context of 2 tokens or more, found context={self.context}: "
+                "the first token has nothing to be predicted from. Raise context."
+            )
+        if self.batch_tokens < self.context:
+            raise ValueError(
+                f"expected batch_tokens >= context, found batch_tokens={self.batch_tokens} and "
+                f"context={self.context}: a batch holds whole sequences. Raise batch_tokens."
+            )
+        if self.n_tokens < 1:
+            raise ValueError(f"expected n_tokens of 1 or more, found {self.n_tokens}: raise n_tokens.")
+        for name in ("model", "site", "sae", "text", "device"):
+            if not getattr(self, name):
+                raise ValueError(
+                    f"expected a {name}, found nothing: name one, or leave {name} to its default."
+                )
+
+    @property
+    def model_source(self) -> str:
+        """The model's folder or Hugging Face id."""
+        return str(BUNDLED / "model") if self.model == "bundled" else self.model
+
+    @property
+    def sae_folder(self) -> Path:
+        """Where the SAE lies."""
+        return sae_folder(self.sae)
+
+    @property
+    def text_file(self) -> Path:
+        """Where the text lies."""
+        return BUNDLED / "text.jsonl.xz" if self.text == "bundled" else Path(self.text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAEConfig:
+    """An SAE and how it is trained. Saved within the SAE's own config."""
+
+    architecture: str = "topk"
+    """topk, abstopk (signed, by absolute value) or standard (ReLU with an L1 penalty)."""
+
+    n_features: int = 4096
+    """How many directions the dictionary has."""
+
+    k: int = 32
+    """How many features fire on a token (topk and abstopk only)."""
+
+    l1: float = 5.0
+    """Weight of the sum of activations in the loss (standard only), for inputs of mean length sqrt(width)."""
+
+    decoder: str = "trained"
+    """trained, or frozen at random rows: isotropic, or matched to another SAE's second moment."""
+
+    matched_to: str = ""
+    """The SAE that a matched decoder is like: a bundled one's name, or a folder."""
+
+    n_activations: int = 6_000_000
+    """How many activations are trained on, repeats counted."""
+
+    batch: int = 1024
+    """Activations in a step; small ones learn faster from the same number of activations."""
+
+    part: int = 262_144
+    """Activations held in memory and shuffled at once, a multiple of batch."""
+
+    learning_rate: float = 1e-3
+    """Peak rate of Adam."""
+
+    warmup_steps: int = 200
+    """Steps over which the rate rises from zero."""
+
+    decay_share: float = 0.3
+    """Share of the steps, at the end, over which the rate falls to zero."""
+
+    resample_every: int = 500
+    """Steps after which features that fired on none of them are given a new start, until the rate falls."""
+
+    dtype: str = "float32"
+    """Precision of the stored weights: float32, or float16 for half the size."""
+
+    checkpoint_every: int = 1000
+    """Steps between checkpoints."""
+
+    seed: int = 0
+    """Decides the initial directions, the order of activations, and new starts."""
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"expected {name} among {', '.join(known)}, found {getattr(self, name)!r}: choose one."
+                )
+        if (self.decoder == "matched") != bool(self.matched_to):
+            raise ValueError(
+                f"expected matched_to with a matched decoder and no other, found "
+                f"decoder={self.decoder!r} and matched_to={self.matched_to!r}: set both or neither."
+            )
+        if not 1 <= self.k <= self.n_features:
+            raise ValueError(
+                f"expected k from 1 to n_features, found k={self.k} and "
+                f"n_features={self.n_features}: lower k."
+            )
+        if self.part % self.batch or self.n_activations < self.batch or self.batch < 1:
+            raise ValueError(
+                f"expected part a multiple of batch and n_activations of a batch or more, found "
+                f"part={self.part}, batch={self.batch} and n_activations={self.n_activations}: "
+                "change part or batch."
+            )
+
+    @property
+    def n_steps(self) -> int:
+        return self.n_activations // self.batch
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: a rise, a plateau, a fall to zero."""
+        rising = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        falling = min(1.0, (self.n_steps - step) / max(1.0, self.decay_share * self.n_steps))
+        return self.learning_rate * min(rising, falling)
+
+
+def sae_folder(name: str) -> Path:
+    """The folder of a bundled SAE of that name, or else the folder that the name is."""
+    bundled = BUNDLED / "saes" / name
+    return bundled if bundled.is_dir() else Path(name)

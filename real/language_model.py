@@ -1,0 +1,253 @@
+"""A causal language model of any kind: activations at a site, next-token probabilities, replacement."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from real.hashes import weights_sha256
+
+Replacement = Callable[[Float[Tensor, "sequences context width"]], Float[Tensor, "sequences context width"]]
+"""Takes a site's activations, gives those that the rest of the model shall see."""
+
+BLOCKS = ("transformer.h", "model.layers", "gpt_neox.layers", "model.language_model.layers")
+"""Where architectures keep their list of blocks: GPT-2; Llama, Qwen, Gemma; GPT-NeoX; multimodal ones."""
+
+HOOKS = {
+    "hook_resid_pre": (("", "input"),),
+    "hook_resid_mid": (
+        ("pre_feedforward_layernorm", "input"),
+        ("ln_2", "input"),
+        ("post_attention_layernorm", "input"),
+    ),
+    "hook_resid_post": (("", "output"),),
+    "hook_mlp_out": (("post_feedforward_layernorm", "output"), ("mlp", "output")),
+    "hook_attn_out": (
+        ("attn", "output"),
+        ("attention", "output"),
+        ("self_attn", "output"),
+    ),
+    "mlp.hook_post": (("mlp.c_proj", "input"), ("mlp.down_proj", "input"), ("mlp.dense_4h_to_h", "input")),
+}
+"""TransformerLens' name of a site -> where it may lie in a block, best first."""
+
+SITE = re.compile(r"blocks\.(\d+)\.(.+)")
+
+
+class _Reached(Exception):
+    """Raised at a site to leave the forward pass: nothing after it is needed."""
+
+
+class LanguageModel:
+    """A Hugging Face causal language model with its tokenizer, in float32, for inference.
+
+    Sites are named as TransformerLens names them ("blocks.0.hook_mlp_out"), or by a module's path for its
+    output ("transformer.h.0.mlp"), followed by ".input" for its input.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer, *, name: str, logit_scale: float = 1.0) -> None:
+        for label, tensor in model.named_parameters():
+            if not torch.isfinite(tensor).all():
+                raise ValueError(
+                    f"expected finite weights in {name}, found NaN or infinity in {label}: "
+                    "fetch or train it again."
+                )
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+        self.logit_scale = logit_scale
+
+    @classmethod
+    def load(cls, source: str, *, device: str = "cpu", name: str = "") -> "LanguageModel":
+        """From a folder or a Hugging Face id; what is on this machine comes first."""
+        model, tokenizer = _load(source)
+        return cls(model.to(device), tokenizer, name=name or source)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def context(self) -> int | None:
+        """The longest sequence it takes, where it has a limit."""
+        return getattr(self.model.config, "max_position_embeddings", None)
+
+    @property
+    def n_vocabulary(self) -> int:
+        """Columns of its outputs."""
+        return self.model.get_output_embeddings().weight.shape[0]
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """What each output column stands for, as text; a piece of a character as the tokenizer writes it."""
+        n_known = min(len(self.tokenizer), self.n_vocabulary)
+        raw = self.tokenizer.convert_ids_to_tokens(range(n_known))
+        texts = self.tokenizer.batch_decode([[token] for token in range(n_known)])
+        known = [
+            token if "\ufffd" in text or not text else text for token, text in zip(raw, texts, strict=True)
+        ]
+        return known + [f"<unused {token}>" for token in range(n_known, self.n_vocabulary)]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all weights, by name."""
+        return weights_sha256(dict(self.model.named_parameters()))
+
+    @torch.no_grad()
+    def activations(
+        self, tokens: Int[Tensor, "sequences context"], site: str
+    ) -> Float[Tensor, "sequences context width"]:
+        """Activations at a site; what lies after it in the model is not computed."""
+        seen = []
+
+        def keep(value: Tensor) -> Tensor:
+            seen.append(value)
+            raise _Reached
+
+        remove = self._hook(site, keep)
+        try:
+            self.model(self._checked(tokens), use_cache=False)
+        except _Reached:
+            return seen[0]
+        finally:
+            remove()
+        raise ValueError(
+            f"expected a site that {self.name} passes, found {site!r}, which it does not: name another."
+        )
+
+    @torch.no_grad()
+    def run(
+        self, tokens: Int[Tensor, "sequences context"], site: str, *, replace: Replacement | None = None
+    ) -> tuple[Float[Tensor, "sequences context width"], Float[Tensor, "sequences context vocab"]]:
+        """What the rest of the model saw at a site, and the next token's probabilities at every position.
+
+        With `replace`, what it returns takes the place of the activations there.
+        """
+        if replace is not None and site.endswith("hook_resid_mid"):
+            raise ValueError(
+                "expected a site through which all goes on that was read there, found hook_resid_mid, "
+                "which the residual stream passes by: replace at hook_attn_out or hook_mlp_out."
+            )
+        seen = []
+
+        def keep(value: Tensor) -> Tensor:
+            seen.append(value if replace is None else replace(value))
+            return seen[0]
+
+        remove = self._hook(site, keep)
+        try:
+            logits = self.model(self._checked(tokens), use_cache=False).logits
+        finally:
+            remove()
+        return seen[0], torch.softmax(logits.float().mul_(self.logit_scale), dim=-1)
+
+    @torch.no_grad()
+    def logits(self, tokens: Int[Tensor, "sequences context"]) -> Float[Tensor, "tokens vocab"]:
+        """The model's own logits at every position, not scaled, sequences one after the other."""
+        return self.model(self._checked(tokens), use_cache=False).logits.float().flatten(0, 1)
+
+    def _checked(self, tokens: Int[Tensor, "sequences context"]) -> Int[Tensor, "sequences context"]:
+        if self.context is not None and tokens.shape[1] > self.context:
+            raise ValueError(
+                f"expected sequences of at most {self.context} tokens, the context of {self.name}, found "
+                f"{tokens.shape[1]}: lower context."
+            )
+        return tokens.to(self.device)
+
+    def _hook(self, site: str, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+        """Have `change` take the activations at a site and give those that go on; returns what undoes it."""
+        module, side = self._find(site)
+
+        def before(_, arguments: tuple, named: dict) -> tuple[tuple, dict]:
+            if arguments:
+                return (change(arguments[0]), *arguments[1:]), named
+            return arguments, named | {"hidden_states": change(named["hidden_states"])}
+
+        def after(_, __, output: Tensor | tuple) -> Tensor | tuple:
+            if isinstance(output, tuple):
+                return (change(output[0]), *output[1:])
+            return change(output)
+
+        if side == "input":
+            return module.register_forward_pre_hook(before, with_kwargs=True).remove
+        return module.register_forward_hook(after).remove
+
+    def _find(self, site: str) -> tuple[nn.Module, str]:
+        """The module of a site and which side of it; ValueError, with what exists, where there is none."""
+        modules = dict(self.model.named_modules())
+        if site.removesuffix(".input") in modules:
+            return modules[site.removesuffix(".input")], "input" if site.endswith(".input") else "output"
+        found = SITE.fullmatch(site)
+        is_parallel = getattr(
+            self.model.config, "use_parallel_residual", False
+        )  # then nothing lies in the middle
+        if found and not (is_parallel and found[2] == "hook_resid_mid"):
+            for path in (f"{blocks}.{found[1]}" for blocks in BLOCKS):
+                for inner, side in HOOKS.get(found[2], ()) if path in modules else ():
+                    if (inside := f"{path}.{inner}".rstrip(".")) in modules:
+                        return modules[inside], side
+        n_layers = getattr(self.model.config, "num_hidden_layers", 0)
+        last = list(modules)[-1]
+        raise ValueError(
+            f"expected a site of {self.name}, found {site!r}: name blocks.L.S with L from 0 to "
+            f"{n_layers - 1} and S one of {', '.join(HOOKS)}, or the path of a module, such as {last}."
+        )
+
+
+def _load(source: str) -> tuple[nn.Module, object]:
+    """Model and tokenizer, from safetensors alone; ValueError where a part is missing or damaged."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    folder = Path(source)
+    if folder.exists() or folder.is_absolute() or source.startswith("."):
+        _check_folder(folder)
+    how = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+    try:
+        here = _is_here(source)
+        model, info = AutoModelForCausalLM.from_pretrained(source, local_files_only=here, **how)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=here)
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"expected a causal language model with safetensors and tokenizer at {source!r}, found: "
+            f"{' '.join(str(error).split())[:300]}: name a whole folder or an id that can be reached."
+        ) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ValueError(
+            f"expected all weights of the model in {source!r}, found {len(missing)} missing, such as "
+            f"{missing[0]}: fetch the folder again."
+        )
+    return model, tokenizer
+
+
+def _is_here(source: str) -> bool:
+    """Whether a model's config can be had without the network."""
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(source, local_files_only=True)
+    except OSError:
+        return False
+    return True
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"expected a model folder, found nothing at {folder}: check the path.")
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"expected config.json in {folder}, found none: is it a folder in Hugging Face format?"
+        )
+    if not list(folder.glob("*.safetensors")):
+        pickles = sorted(path.name for path in folder.glob("*.bin"))
+        raise ValueError(
+            f"expected weights as safetensors in {folder}, found {pickles[0] if pickles else 'none'}"
+            f"{', a pickle, which is never loaded' if pickles else ''}: save them with save_pretrained of a "
+            "current transformers."
+        )

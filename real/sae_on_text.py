@@ -1,0 +1,137 @@
+"""An SAE on a language model: activations of a text to train on, and what it costs the model."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from real.config import RealConfig, SAEConfig
+from real.language_model import LanguageModel, Replacement
+from real.sae import SAE
+from real.sae_files import add_metadata, load_sae
+from real.sae_quality import reconstruction
+from real.sae_state import generator
+from real.sae_training import Progress, train_sae
+from real.text import read_text, sample_blocks, token_blocks
+
+N_HELD_OUT = 400
+"""Sequences at most, a tenth of the text at most, that an SAE is judged on and never trained on."""
+
+
+@dataclass(frozen=True)
+class TextActivations:
+    """A source of training data: a site's activations, sequences drawn anew in every pass over the text."""
+
+    language_model: LanguageModel
+    blocks: Int[Tensor, "sequences context"]
+    config: RealConfig
+    seed: int
+
+    def __call__(self, part: int, n_rows: int) -> Float[Tensor, "rows width"]:
+        """Activations number part * n_rows and those after it, of a stream without end."""
+        per_sequence = self.config.context - self.config.drop_first_position
+        n_sequences = -(-n_rows // per_sequence)
+        before, n_blocks = part * n_sequences, len(self.blocks)
+        passes = range(before // n_blocks, (before + n_sequences - 1) // n_blocks + 1)
+        order = torch.cat([torch.randperm(n_blocks, generator=generator(self.seed, p)) for p in passes])
+        order = order[before - passes[0] * n_blocks :][:n_sequences]
+        rows = torch.cat(list(site_activations(self.language_model, self.blocks[order], self.config)))
+        return rows[:n_rows]
+
+
+def site_activations(
+    language_model: LanguageModel, blocks: Int[Tensor, "sequences context"], config: RealConfig
+) -> Iterator[Float[Tensor, "tokens width"]]:
+    """A site's activations, some sequences at a time."""
+    for some in blocks.split(config.batch_tokens // config.context):
+        site = language_model.activations(some, config.site)
+        yield site[:, int(config.drop_first_position) :].flatten(0, 1)
+
+
+def train_on_text(
+    sae_config: SAEConfig, real_config: RealConfig, out: Path, *, progress: Progress | None = None
+) -> SAE:
+    """Train an SAE on the model and text that a config names; it goes, with its quality, to the folder `out`."""
+    model = LanguageModel.load(real_config.model_source, device=real_config.device, name=real_config.model)
+    text = read_text(real_config.text_file, split=real_config.split)
+    blocks = token_blocks(text, model.tokenizer, context=real_config.context)
+    sae = train_on_model(model, blocks, sae_config, real_config, out, progress=progress)
+    add_metadata(out, {"text_sha256": text.sha256})
+    return sae
+
+
+def train_on_model(
+    model: LanguageModel,
+    blocks: Int[Tensor, "sequences context"],
+    sae_config: SAEConfig,
+    real_config: RealConfig,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+) -> SAE:
+    """The same for a model and a text in memory, such as a re-randomised model."""
+    blocks = sample_blocks(blocks, len(blocks), seed=real_config.seed)
+    n_held_out = max(1, min(N_HELD_OUT, len(blocks) // 10))
+    held_out = blocks[:n_held_out]
+    source = TextActivations(model, blocks[n_held_out:], real_config, sae_config.seed)
+    sae = train_sae(source, sae_config, out, progress=progress)
+    quality = asdict(reconstruction(sae, site_activations(model, held_out, real_config)))
+    about = {
+        "model_name": model.name,
+        "hook_name": real_config.site,
+        "context_size": real_config.context,
+        "prepend_bos": False,
+        "model_sha256": model.sha256,
+        "quality": quality | splice_losses(model, sae, held_out, real_config),
+    }
+    add_metadata(out, about)
+    return load_sae(out)
+
+
+def splice_losses(
+    model: LanguageModel, sae: SAE, blocks: Int[Tensor, "sequences context"], config: RealConfig
+) -> dict[str, float]:
+    """Cross-entropy, in nats a token, as is, with the SAE's reconstruction at the site, and with zeros there.
+
+    `loss_recovered` is 1 where the reconstruction costs nothing and 0 where it is no better than zeros.
+    Positions that are dropped are left as they are and not counted.
+    """
+    first = int(config.drop_first_position)
+
+    def splice(site: Tensor) -> Tensor:
+        changed = site.clone()
+        changed[:, first:] = sae.reconstruct(site[:, first:].flatten(0, 1)).view_as(site[:, first:])
+        return changed
+
+    def blank(site: Tensor) -> Tensor:
+        changed = site.clone()
+        changed[:, first:] = 0
+        return changed
+
+    clean, spliced, blanked = (cross_entropy(model, blocks, config, how) for how in (None, splice, blank))
+    return {
+        "loss": clean,
+        "loss_with_sae": spliced,
+        "loss_with_zeros": blanked,
+        "loss_recovered": (blanked - spliced) / (blanked - clean),
+    }
+
+
+def cross_entropy(
+    model: LanguageModel,
+    blocks: Int[Tensor, "sequences context"],
+    config: RealConfig,
+    replace: Replacement | None,
+) -> float:
+    """Mean of -log P(next token) over all counted positions but the last of each sequence."""
+    first = int(config.drop_first_position)
+    total, count = 0.0, 0
+    for some in blocks.split(config.batch_tokens // config.context):
+        _, outputs = model.run(some, config.site, replace=replace)
+        right = outputs[:, first:-1].gather(2, some[:, first + 1 :, None].to(outputs.device))
+        total -= right.double().log().sum().item()
+        count += right.numel()
+    return total / count

@@ -1,0 +1,209 @@
+"""All that an SAE's training is made of at one moment: weights, Adam's moments, who has fired lately."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from real.config import SAEConfig, sae_folder
+from real.controls import isotropic_directions, matched_directions, unit_rows
+from real.sae import SAE
+from real.sae_files import load_sae
+from real.sae_steps import Step, Weights, l1_step, topk_step
+
+Source = Callable[[int, int], Float[Tensor, "rows width"]]
+"""Takes the number of a part and how many rows it has; gives activations, the same for the same part."""
+
+FIRST_LOOK = 8192
+"""Activations from which the scale and the mean of the inputs are taken."""
+
+
+class State:
+    """Weights on inputs scaled to a mean length of sqrt(width), and what is needed to go on."""
+
+    def __init__(
+        self,
+        config: SAEConfig,
+        weights: Weights,
+        *,
+        scale: float,
+        first_decoder: Float[Tensor, "features width"],
+    ) -> None:
+        self.config = config
+        self.weights = Weights(*(tensor.requires_grad_() for tensor in weights))
+        self.scale = scale
+        self.first_decoder = first_decoder
+        self.step = 0
+        self.firings = torch.zeros(config.n_features, dtype=torch.int64)
+        self.is_frozen = config.decoder != "trained"
+        trained = [
+            tensor for tensor in self.weights if not (self.is_frozen and tensor is self.weights.decoder)
+        ]
+        self.adam = torch.optim.Adam(trained, lr=config.learning_rate, betas=(0.9, 0.999), fused=True)
+
+    @classmethod
+    def start(cls, config: SAEConfig, source: Source) -> "State":
+        """Unit decoder rows drawn at random, the encoder their transpose, the bias at the inputs' mean."""
+        rows = source(0, FIRST_LOOK).float()
+        scale = rows.shape[1] ** 0.5 / rows.norm(dim=1).mean().item()
+        if not 0 < scale < float("inf"):
+            raise ValueError(
+                f"expected activations that are finite and not all zero, found a scale of "
+                f"{scale}: check the site."
+            )
+        decoder = first_directions(config, rows.shape[1])
+        encoder, b_enc = decoder.clone(), torch.zeros(config.n_features)
+        weights = Weights(encoder, decoder, b_enc, rows.mean(0) * scale)
+        return cls(config, weights, scale=scale, first_decoder=decoder.clone())
+
+    @torch.no_grad()
+    def update(self, batch: Float[Tensor, "tokens width"]) -> Step:
+        """Take one step of Adam; what the batch said comes back."""
+        inputs = batch.float() * self.scale
+        found = self._gradients(inputs)
+        for tensor, gradient in zip(self.weights, found.gradients, strict=True):
+            tensor.grad = gradient
+        decoder = self.weights.decoder
+        if not self.is_frozen:  # along a row the length would change, which the next line but two undoes
+            decoder.grad.addcmul_((decoder.grad * decoder).sum(1, keepdim=True), decoder, value=-1)
+        self.adam.param_groups[0]["lr"] = self.config.rate(self.step)
+        self.adam.step()
+        if not self.is_frozen:
+            decoder.div_(decoder.norm(dim=1, keepdim=True))
+        self.step += 1
+        self.firings += found.firings
+        every = self.config.resample_every
+        if every and self.step % every == 0:
+            if self.config.rate(self.step) == self.config.learning_rate:
+                self._give_new_starts(inputs, found.residual)
+            self.firings.zero_()
+        return found
+
+    def describe(self, batch: Float[Tensor, "tokens width"], found: Step) -> dict:
+        """Where training stands, for the log."""
+        spread = (batch.float() - batch.float().mean(0)).square().sum().item() * self.scale**2
+        return {
+            "step": self.step,
+            "activations": self.step * self.config.batch,
+            "loss": found.loss.item(),
+            "explained_variance": 1 - found.residual.square().sum().item() / spread,
+            "l0": found.firings.sum().item() / len(batch),
+            "silent_share": (self.firings == 0).double().mean().item(),
+            "cosine_with_start": self.cosine_with_start(),
+        }
+
+    def cosine_with_start(self) -> float:
+        """Mean cosine of decoder rows with where they started; 1 for a frozen decoder."""
+        return torch.cosine_similarity(self.weights.decoder.detach(), self.first_decoder).mean().item()
+
+    def result(self) -> SAE:
+        """The SAE on inputs as they come, not scaled."""
+        encoder, decoder, b_enc, b_dec = (tensor.detach() for tensor in self.weights)
+        return SAE(
+            architecture=self.config.architecture,
+            W_enc=encoder.T.contiguous(),
+            W_dec=decoder.clone(),
+            b_enc=b_enc / self.scale,
+            b_dec=b_dec / self.scale,
+            k=None if self.config.architecture == "standard" else self.config.k,
+            metadata={"training": asdict(self.config), "cosine_with_start": self.cosine_with_start()},
+        )
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        from safetensors.torch import save_file
+
+        tensors = {"first_decoder": self.first_decoder, "firings": self.firings}
+        tensors |= {name: tensor.detach() for name, tensor in self.weights._asdict().items()}
+        for name, moments in self._moments().items():
+            tensors |= {f"{name}.{key}": value for key, value in moments.items()}
+        about = {"config": asdict(self.config), "step": self.step, "scale": self.scale}
+        save_file(tensors, path.with_suffix(".partial"), metadata={"state": json.dumps(about)})
+        path.with_suffix(".partial").replace(path)
+
+    @classmethod
+    def resume(cls, config: SAEConfig, path: Path) -> "State | None":
+        """The state of a checkpoint; None where there is none; ValueError where it is of another config."""
+        from safetensors import safe_open
+
+        if not path.exists():
+            return None
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        if about["config"] != asdict(config):
+            changed = [name for name, value in asdict(config).items() if about["config"].get(name) != value]
+            raise ValueError(
+                f"expected the config that the run in {path.parent} began with, found another "
+                f"{', '.join(changed)}: use the same config, or delete that folder to begin anew."
+            )
+        weights = Weights(*(tensors[name] for name in Weights._fields))
+        state = cls(config, weights, scale=about["scale"], first_decoder=tensors["first_decoder"])
+        state.step, state.firings = about["step"], tensors["firings"]
+        for name, tensor in state.weights._asdict().items():
+            moments = {
+                key.removeprefix(f"{name}."): value
+                for key, value in tensors.items()
+                if key.startswith(f"{name}.")
+            }
+            if moments:
+                state.adam.state[tensor] = moments
+        return state
+
+    def _gradients(self, inputs: Float[Tensor, "tokens width"]) -> Step:
+        if self.config.architecture == "standard":
+            return l1_step(inputs, self.weights, self.config.l1, frozen=self.is_frozen)
+        signed = self.config.architecture == "abstopk"
+        return topk_step(inputs, self.weights, self.config.k, signed=signed, frozen=self.is_frozen)
+
+    def _moments(self) -> dict[str, dict[str, Tensor]]:
+        """Adam's state by the weights' names; a frozen decoder has none."""
+        named = self.weights._asdict().items()
+        return {name: self.adam.state[tensor] for name, tensor in named if tensor in self.adam.state}
+
+    def _give_new_starts(
+        self, inputs: Float[Tensor, "tokens width"], residual: Float[Tensor, "tokens width"]
+    ) -> None:
+        """Point silent features at what is missing from badly reconstructed tokens, drawn by squared error.
+
+        Their Adam moments and biases begin at zero. A frozen row stays, and its encoder goes back to it.
+        """
+        silent = (self.firings == 0).nonzero()[:, 0][: len(inputs)]
+        if len(silent) == 0:
+            return
+        encoder, decoder, b_enc, _ = self.weights
+        length = encoder.norm(dim=1)[self.firings > 0].mean()
+        if not self.is_frozen:
+            weights = residual.square().sum(1)
+            drawn = weights.multinomial(len(silent), generator=generator(self.config.seed, self.step))
+            decoder[silent] = unit_rows(-residual[drawn])
+            self.first_decoder[silent] = decoder[silent]
+        encoder[silent] = decoder[silent] * length
+        b_enc[silent] = 0
+        for name, moments in self._moments().items():
+            if name != "b_dec":
+                moments["exp_avg"][silent] = 0
+                moments["exp_avg_sq"][silent] = 0
+
+
+def first_directions(config: SAEConfig, width: int) -> Float[Tensor, "features width"]:
+    """The decoder's rows before training; where it is frozen, for good."""
+    draws = generator(config.seed, -1)
+    if config.decoder != "matched":
+        return isotropic_directions(config.n_features, width, generator=draws)
+    like = load_sae(sae_folder(config.matched_to))
+    if like.width != width:
+        raise ValueError(
+            f"expected an SAE of width {width}, that of the activations, found width {like.width} in "
+            f"{config.matched_to!r}: name in matched_to an SAE of the same site."
+        )
+    return matched_directions(like.W_dec, config.n_features, generator=draws)
+
+
+def generator(seed: int, step: int) -> torch.Generator:
+    """Randomness of seed and step alone, so that a resumed run draws what it would have drawn."""
+    return torch.Generator().manual_seed((seed + 1) * 2_000_003 + step)

@@ -1,0 +1,125 @@
+"""A language model and its SAE as a System: feature directions, and what the features did on a text."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from real.config import RealConfig
+from real.hashes import weights_sha256
+from real.language_model import LanguageModel
+from real.sae import SAE
+from real.sae_files import load_sae
+from real.text import read_text, sample_blocks, token_blocks
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some tokens. Pre-activations, affine in the inputs, are computed when they are read."""
+
+    inputs: Float[Tensor, "tokens width"]
+    activations: Float[Tensor, "tokens features"]
+    outputs: Float[Tensor, "tokens vocab"]
+    tokens: Int[Tensor, " tokens"]
+    sequences: Int[Tensor, " tokens"]
+    sae: SAE
+
+    @property
+    def preactivations(self) -> Float[Tensor, "tokens features"]:
+        return self.sae.preactivations(self.inputs)
+
+
+class RealSystem:
+    """Presents System, HasEncoder, HasSite, HasVocabulary and HasProvenance.
+
+    Inputs are the site's activations as the SAE reads them, before its bias is taken off; `encoder` is the slope
+    of the pre-activations in them. Batches hold whole sequences, numbered over the stream.
+    """
+
+    def __init__(
+        self,
+        language_model: LanguageModel,
+        sae: SAE,
+        blocks: Int[Tensor, "sequences context"],
+        config: RealConfig,
+        *,
+        text_sha256: str = "",
+    ) -> None:
+        sae.read(language_model.activations(blocks[:1], config.site)[0])  # one line where widths differ
+        self.language_model = language_model
+        self.sae = sae
+        self.blocks = blocks
+        self.config = config
+        self.text_sha256 = text_sha256
+        self.name = f"{language_model.name} {config.site} {config.sae}"
+        self.directions = sae.W_dec.float().cpu()
+        self.encoder = sae.W_enc.T.contiguous().float().cpu()
+        self.vocabulary = language_model.vocabulary
+        self.provenance = {
+            "config": asdict(config),
+            "seed": config.seed,
+            "inputs": {
+                "model": language_model.sha256,
+                "sae": weights_sha256(sae.tensors()),
+                "text": text_sha256,
+            },
+            "sae": {"architecture": sae.architecture, "k": sae.k, "metadata": sae.metadata},
+        }
+
+    @classmethod
+    def load(cls, config: RealConfig) -> "RealSystem":
+        """Model, SAE and text that a config names."""
+        sae = load_sae(config.sae_folder, device=config.device)
+        text = read_text(config.text_file, split=config.split)
+        model = LanguageModel.load(config.model_source, device=config.device, name=config.model)
+        blocks = token_blocks(text, model.tokenizer, context=config.context)
+        n_sequences = max(1, config.n_tokens // (config.context - config.drop_first_position))
+        blocks = sample_blocks(blocks, n_sequences, seed=config.seed)
+        return cls(model, sae, blocks, config, text_sha256=text.sha256)
+
+    def with_sae(self, name: str) -> "RealSystem":
+        """The same model and text through another SAE: a bundled one's name, or a folder."""
+        config = replace(self.config, sae=name)
+        sae = load_sae(config.sae_folder, device=config.device)
+        return RealSystem(self.language_model, sae, self.blocks, config, text_sha256=self.text_sha256)
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens a stream holds."""
+        return len(self.blocks) * (self.config.context - self.config.drop_first_position)
+
+    def stream(self) -> Iterator[Batch]:
+        """The same batches at every call."""
+        return self.stream_with(lambda inputs: inputs)
+
+    @torch.no_grad()
+    def stream_with(self, change: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
+        """The same tokens with the features' inputs passed through `change`, and all that follows from that.
+
+        Positions that are dropped are left as they are.
+        """
+        first = int(self.config.drop_first_position)
+        n_seen = 0
+        for blocks in self.blocks.split(self.config.batch_tokens // self.config.context):
+            read = []
+
+            def swap(site: Tensor, read: list = read) -> Tensor:
+                kept = site[:, first:].flatten(0, 1)
+                read.append(change(self.sae.read(kept)))
+                changed = site.clone()
+                changed[:, first:] = self.sae.write(read[0], kept).view_as(site[:, first:])
+                return changed
+
+            _, outputs = self.language_model.run(blocks, self.config.site, replace=swap)
+            numbers = torch.arange(n_seen, n_seen + len(blocks))
+            n_seen += len(blocks)
+            yield Batch(
+                inputs=read[0],
+                activations=self.sae.activations(read[0]),
+                outputs=outputs[:, first:].flatten(0, 1),
+                tokens=blocks[:, first:].flatten(),
+                sequences=numbers.repeat_interleave(blocks.shape[1] - first),
+                sae=self.sae,
+            )

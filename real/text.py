@@ -1,0 +1,108 @@
+"""Text -> blocks of tokens, with a hash of what was read.
+
+Documents are joined into one stream, the tokenizer's end-of-text token before each, and the stream is cut
+into blocks of equal length: a block may begin inside a document, and hold parts of several.
+"""
+
+import hashlib
+import json
+import lzma
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+class Tokenizer(Protocol):
+    """What is asked of a tokenizer; those of Hugging Face fit."""
+
+    bos_token_id: int | None
+    eos_token_id: int | None
+
+    def __call__(self, text: list[str], *, add_special_tokens: bool) -> dict: ...
+
+
+@dataclass(frozen=True)
+class Text:
+    """Documents, and the hash of the file that they came from."""
+
+    documents: list[str]
+    name: str
+    sha256: str
+
+
+def read_text(path: Path, *, split: str = "") -> Text:
+    """The documents of a .txt (one document), .jsonl or .jsonl.xz file (one a line, under the key "text")."""
+    if not path.is_file():
+        raise ValueError(f"expected a text file, found nothing at {path}: check the path.")
+    raw = path.read_bytes()
+    digest = hashlib.sha256(raw).hexdigest()
+    if path.suffix == ".xz":
+        raw = _decompressed(raw, path)
+    try:
+        whole = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"expected UTF-8 text in {path}, found {error}: convert the file to UTF-8."
+        ) from error
+    documents = [whole] if path.suffix == ".txt" else list(_documents(whole, path, split))
+    documents = [document for document in documents if document.strip()]
+    if not documents:
+        of = f" of split {split!r}" if split else ""
+        raise ValueError(
+            f"expected text in {path}, found no document{of} that is not empty: give another file."
+        )
+    return Text(documents, path.name, digest)
+
+
+def token_blocks(text: Text, tokenizer: Tokenizer, *, context: int) -> Int[Tensor, "sequences context"]:
+    """The text as blocks of `context` tokens, in the text's order; a rest too short is left out."""
+    between = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
+    pieces = []
+    for document_ids in tokenizer(text.documents, add_special_tokens=False)["input_ids"]:
+        pieces.append(torch.tensor(([] if between is None else [between]) + document_ids, dtype=torch.int64))
+    stream = torch.cat(pieces)
+    n_sequences = len(stream) // context
+    if n_sequences == 0:
+        raise ValueError(
+            f"expected at least one sequence of {context} tokens, found {len(stream)} tokens in {text.name}: "
+            "give more text or lower context."
+        )
+    return stream[: n_sequences * context].view(n_sequences, context)
+
+
+def sample_blocks(
+    blocks: Int[Tensor, "sequences context"], n_sequences: int, *, seed: int
+) -> Int[Tensor, "some context"]:
+    """At most `n_sequences` blocks, drawn without replacement; the same for the same seed."""
+    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed))
+    return blocks[order[:n_sequences]]
+
+
+def _decompressed(raw: bytes, path: Path) -> bytes:
+    try:
+        return lzma.decompress(raw)
+    except (lzma.LZMAError, EOFError) as error:
+        raise ValueError(
+            f"expected an xz file at {path}, found a broken one ({error}): fetch it again."
+        ) from error
+
+
+def _documents(whole: str, path: Path, split: str) -> Iterator[str]:
+    for number, line in enumerate(whole.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            document = row["text"]
+        except (json.JSONDecodeError, TypeError, KeyError) as error:
+            raise ValueError(
+                f'expected JSON with a key "text" in line {number} of {path}, found {line[:60]!r}: '
+                "write one JSON object a line, or name the file .txt."
+            ) from error
+        if not split or row.get("split") == split:
+            yield document
