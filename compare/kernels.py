@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int, Integer, Num
 from torch import Tensor
 
 from compare.compiled import (
@@ -31,7 +31,7 @@ TINY = 1e-30
 
 def js_divergence(
     p: Float[np.ndarray, "a vocab"] | Float[Tensor, "a vocab"],
-    q: Float[np.ndarray, "b vocab"] | Float[Tensor, "b vocab"] | None = None,
+    q: Float[np.ndarray, "b vocab_of_q"] | Float[Tensor, "b vocab_of_q"] | None = None,
 ) -> Float[np.ndarray, "a b"] | Float[Tensor, "a b"]:
     """Jensen-Shannon divergence of every row of p from every row of q (of p if None), in nats, in [0, ln 2].
 
@@ -62,8 +62,8 @@ def js_divergence(
 
 
 def cofire_counts(
-    features: Int[np.ndarray, " events"] | Int[Tensor, " events"],
-    offsets: Int[np.ndarray, " tokens_and_one"] | Int[Tensor, " tokens_and_one"],
+    features: Integer[np.ndarray, " events"] | Integer[Tensor, " events"],
+    offsets: Integer[np.ndarray, " tokens_and_one"] | Integer[Tensor, " tokens_and_one"],
     n_features: int,
 ) -> Int[np.ndarray, "n n"] | Int[Tensor, "n n"]:
     """In how many tokens each pair of features fired together, int32; the diagonal counts single firings.
@@ -77,8 +77,8 @@ def cofire_counts(
 
 
 def cofire_blocks(
-    features: Int[np.ndarray, " events"] | Int[Tensor, " events"],
-    offsets: Int[np.ndarray, " tokens_and_one"] | Int[Tensor, " tokens_and_one"],
+    features: Integer[np.ndarray, " events"] | Integer[Tensor, " events"],
+    offsets: Integer[np.ndarray, " tokens_and_one"] | Integer[Tensor, " tokens_and_one"],
     n_features: int,
 ) -> Iterator[tuple[int, Int[np.ndarray, "rows n"]]]:
     """cofire_counts() a block of rows at a time, as (first row, counts): nothing of size n x n is held."""

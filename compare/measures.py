@@ -209,12 +209,9 @@ def cooccurrence_level(
     1936) lies in it as a whole, else the pair is undetermined. With exact, a known world's own ratio decides,
     without interval.
     """
-    if exact:
-        both, i, j, total = _true_counts(evidence, rows, cols)
-        low = high = _divide(both, i * j / total)
-    else:
-        both, i, j, total = _counts(evidence, rows, cols)
-        low, high = (_divide(bound, i * j / total) for bound in _poisson_interval(both.astype(np.int64)))
+    both, i, j, total = _true_counts(evidence, rows, cols) if exact else _counts(evidence, rows, cols)
+    bounds = (both, both) if exact else _poisson_interval(both.astype(np.int64))
+    low, high = (_divide(bound, i * j / total) for bound in bounds)
     level = np.full(low.shape, 3, dtype=np.int8)
     level[high < 1 / factor] = 0
     level[(low >= 1 / factor) & (high <= factor)] = 1

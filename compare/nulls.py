@@ -63,21 +63,22 @@ class GaussianSurrogate:
         return draw
 
 
-def cosine_density(cosine: Float[np.ndarray, "..."], d: float) -> Float[np.ndarray, "..."]:
-    """Density of the cosine of two random unit vectors in d dimensions: (c + 1) / 2 is Beta((d-1)/2,
-    (d-1)/2).
+def cosine_density(
+    cosine: Float[np.ndarray, "..."] | float, d: float | int
+) -> Float[np.ndarray, "..."] | float:
+    """Density of the cosine of two random unit vectors in d dimensions.
 
-    d may be an effective dimension, not whole; it must exceed 1.
+    (c + 1) / 2 is Beta((d - 1) / 2, (d - 1) / 2). d may be an effective dimension, above 1 and not whole.
     """
     return beta.pdf((cosine + 1) / 2, *_shape(d)) / 2
 
 
-def cosine_cdf(cosine: Float[np.ndarray, "..."], d: float) -> Float[np.ndarray, "..."]:
+def cosine_cdf(cosine: Float[np.ndarray, "..."] | float, d: float | int) -> Float[np.ndarray, "..."] | float:
     """Probability that two random unit vectors in d dimensions have at most this cosine."""
     return beta.cdf((cosine + 1) / 2, *_shape(d))
 
 
-def cosine_quantile(q: Float[np.ndarray, "..."] | float, d: float) -> Float[np.ndarray, "..."] | float:
+def cosine_quantile(q: Float[np.ndarray, "..."] | float, d: float | int) -> Float[np.ndarray, "..."] | float:
     """The cosine below which a share q of pairs of random unit vectors in d dimensions lies."""
     return 2 * beta.ppf(q, *_shape(d)) - 1
 
@@ -108,7 +109,7 @@ def random_rotation(width: int, rng: np.random.Generator) -> Float[np.ndarray, "
     return q * np.sign(np.diag(r))
 
 
-def _shape(d: float) -> tuple[float, float]:
+def _shape(d: float | int) -> tuple[float, float]:
     if d <= 1:
         raise ValueError(f"expected a dimension above 1, found {d}: on a line every cosine is 1 or -1.")
     return (d - 1) / 2, (d - 1) / 2

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ class PairTable:
         """Between the directions, in [-1, 1]."""
         return self["cosine"]
 
-    @property
+    @cached_property
     def mask(self) -> Bool[np.ndarray, "n n"]:
         """True for i != j where every measure is defined."""
         mask = ~np.eye(self.n, dtype=bool)

@@ -1,5 +1,6 @@
 """Systems whose answer is set beforehand, for tests of everything that reads the seam."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -79,6 +80,13 @@ class LinearSystem:
             activations = preactivations.relu()
             outputs = (activations @ self.directions @ self.unembedding / 4).softmax(1)
             yield Batch(preactivations, activations, outputs, inputs=inputs)
+
+
+def csr(dense: Tensor) -> Tensor:
+    """The same values as a sparse CSR tensor."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
+        return dense.to_sparse_csr()
 
 
 def standardised_pairs(values: Tensor) -> Tensor:
