@@ -35,6 +35,7 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
     "svg.hashsalt": "cofire",
+    "svg.fonttype": "none",
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -52,11 +53,15 @@ NOTABLE = 0.0005
 """Mean cosines nearer to zero are printed as 0."""
 
 
+FEW = 10
+"""Pairs below which a mean is not worth printing."""
+
+
 def to_svg(draw: Callable[[], Figure]) -> str:
     """The figure as SVG, the same bytes every time."""
     with rc_context(STYLE):
         buffer = io.StringIO()
-        draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+        draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :]
 
@@ -85,7 +90,7 @@ def post_map(table: pd.DataFrame) -> Figure:
     arms = list(table["arm"].unique())
     columns = min(2, len(arms))
     rows = -(-len(arms) // columns)
-    figure = Figure(figsize=(6.6 * columns + 0.5, 4.4 * rows), layout="constrained")
+    figure = Figure(figsize=(5.6 * columns + 0.6, 4.1 * rows), layout="constrained")
     colours = ScalarMappable(SymLogNorm(0.03, vmin=-1, vmax=1), "RdBu_r")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for axis, arm in zip(axes, arms, strict=False):
@@ -102,29 +107,31 @@ def post_map(table: pd.DataFrame) -> Figure:
 
 
 def draw_map(axis: Axes, table: pd.DataFrame, colours: ScalarMappable) -> None:
-    """Tiles of one arm."""
+    """Tiles of one arm; a range with few pairs is a small square without numbers."""
     filled = table[table["count"] > 0]
-    corners = [
-        [(r.x_low, r.y_low), (r.x_high, r.y_low), (r.x_high, r.y_high), (r.x_low, r.y_high)]
-        for r in filled.itertuples()
-    ]
-    axis.add_collection(
-        PolyCollection(
-            corners, facecolors=colours.to_rgba(filled["mean"]), edgecolors="white", linewidths=0.5
-        )
-    )
+    corners = []
     for r in filled.itertuples():
-        strong = abs(colours.norm(r.mean) - 0.5) > 0.36
-        axis.text(
+        trim = 0.0 if r.count >= FEW else 0.32
+        x, y = trim * (r.x_high - r.x_low), trim * (r.y_high - r.y_low)
+        left, right, low, high = r.x_low + x, r.x_high - x, r.y_low + y, r.y_high - y
+        corners.append([(left, low), (right, low), (right, high), (left, high)])
+    faces = colours.to_rgba(filled["mean"].to_numpy())
+    axis.add_collection(PolyCollection(corners, facecolors=faces, edgecolors="white", linewidths=0.5))
+    for r, face in zip(filled.itertuples(), faces, strict=True):
+        if r.count < FEW:
+            continue
+        luminance = 0.299 * face[0] + 0.587 * face[1] + 0.114 * face[2]
+        text = axis.text(
             (r.x_low + r.x_high) / 2,
             (r.y_low + r.y_high) / 2,
             f"{short_cosine(r.mean)}\n{short_count(r.count)}",
             ha="center",
             va="center",
-            fontsize=5.8,
+            fontsize=6,
             linespacing=1.05,
-            color="white" if strong else "black",
+            color="white" if luminance < 0.55 else "black",
         )
+        text.set_in_layout(False)
     axis.set(xlabel=table["x_label"].iloc[0], ylabel=table["y_label"].iloc[0])
     axis.set_xlim(table["x_low"].min(), table["x_high"].max())
     axis.set_ylim(table["y_low"].min(), table["y_high"].max())
@@ -237,32 +244,41 @@ def histograms(table: pd.DataFrame) -> Figure:
 
 
 def forest(table: pd.DataFrame) -> Figure:
-    """Slopes of the regression: a panel a term, a row an arm and specification, default and naive 95 %
-    intervals.
+    """Slopes of the regression: a panel a term, a row an arm and specification, default and naive intervals.
 
-    Columns: arm, group, effects, term, estimate, low, high, naive_low, naive_high.
+    Columns: arm, group, effects, term, estimate, low, high, naive_low, naive_high. Toy arms stand above, the
+    others below, on scales of their own.
     """
+    parts = [table[(table["group"] == "toy") == is_toy] for is_toy in (True, False)]
+    parts = [part for part in parts if len(part)]
     terms = list(table["term"].unique())
-    names = list(dict.fromkeys(zip(table["arm"], table["effects"], strict=True)))
-    figure = Figure(figsize=(3.1 * len(terms) + 2.6, 1.3 + 0.24 * len(names)), layout="constrained")
-    axes = figure.subplots(1, len(terms), sharey=True, squeeze=False)[0]
-    for axis, term in zip(axes, terms, strict=True):
-        part = table[table["term"] == term]
-        for r in part.itertuples():
-            place = names.index((r.arm, r.effects))
-            style = GROUP_MARKS[r.group]
-            axis.plot([r.low, r.high], [place, place], color=style["color"], linewidth=1.4, zorder=2)
-            axis.plot(
-                [r.naive_low, r.naive_high], [place, place], color=INK, linewidth=3.5, alpha=0.55, zorder=3
-            )
-            axis.plot(r.estimate, place, **style, markersize=5, zorder=4)
-        axis.axvline(0, color=INK, linewidth=0.8)
-        axis.set_title(term)
-        axis.set_xlabel("slope of cosine")
-        axis.locator_params(axis="x", nbins=5)
-        for place in range(1, len(names)):
-            if names[place][0] != names[place - 1][0]:
-                axis.axhline(place - 0.5, color=BAND, linewidth=0.5)
-    axes[0].set_yticks(range(len(names)), [f"{arm} · {effects}" for arm, effects in names])
-    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    heights = [part[["arm", "effects"]].drop_duplicates().shape[0] for part in parts]
+    figure = Figure(
+        figsize=(3 * len(terms) + 3, 0.9 * len(parts) + 0.24 * sum(heights)), layout="constrained"
+    )
+    grid = figure.subplots(len(parts), len(terms), sharey="row", squeeze=False, height_ratios=heights)
+    for part, axes in zip(parts, grid, strict=True):
+        names = list(dict.fromkeys(zip(part["arm"], part["effects"], strict=True)))
+        for axis, term in zip(axes, terms, strict=True):
+            draw_slopes(axis, part[part["term"] == term], names)
+        axes[0].set_yticks(range(len(names)), [f"{arm} · {effects}" for arm, effects in names])
+        axes[0].set_ylim(len(names) - 0.4, -0.6)
+    for axis, term in zip(grid[0], terms, strict=True):
+        axis.set_title(f"slope on {term}")
     return figure
+
+
+def draw_slopes(axis: Axes, table: pd.DataFrame, names: list[tuple[str, str]]) -> None:
+    """One term: a row for each arm and specification."""
+    for r in table.itertuples():
+        place = names.index((r.arm, r.effects))
+        style = GROUP_MARKS[r.group]
+        axis.plot([r.low, r.high], [place, place], color=style["color"], linewidth=1.4, zorder=2)
+        axis.plot([r.naive_low, r.naive_high], [place, place], color=INK, linewidth=3.5, alpha=0.55, zorder=3)
+        axis.plot(r.estimate, place, **style, markersize=5, linestyle="none", zorder=4)
+    axis.axvline(0, color=INK, linewidth=0.8)
+    axis.locator_params(axis="x", nbins=5)
+    axis.set_xlabel("cosine per unit")
+    for place in range(1, len(names)):
+        if names[place][0] != names[place - 1][0]:
+            axis.axhline(place - 0.5, color=BAND, linewidth=0.5)

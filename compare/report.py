@@ -4,33 +4,36 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
 
     format: 1
     quick: bool
-    run: {command: str, seed: int, config: {name: value}, versions: {package: version}, inputs: {file: sha256}
+    run: {command, seed, config: {name: value}, versions: {package: version}, inputs: {file: sha256}
           [, code: sha256]}
-    hypotheses: {file, sha256, margin}                                      added by compare.hypotheses.judge
-    models: [{name, kind: "language model" | "sae" | "toy", note,
-              quality: {name: number}}]     a language model has bits_per_byte, unigram, bigram, trigram (bits per
-                                            byte as well); an SAE variance_explained, l0, dead_share
+    hypotheses: {file, sha256, margin}                                     added by compare.hypotheses.judge
+    models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}}]
+        a language model has bits_per_byte, unigram, bigram and trigram (bits per byte as well), an SAE
+        variance_explained, l0, dead_share
     arms: [{name, group: "toy" | "real" | "control", control_of: name of an arm | null, note,
             models: [names of models behind it], seeds, n_features, n_alive, n_pairs, width, d_eff, n_tokens,
-            cooccurrence, similarity        what the levels of the cells rest on
-            spread: {similarity_sd, cooccurrence_sd}
-            cells: [{cooccurrence: "exclusive" | "independent" | "co-occurring", similarity: "similar" | "different",
-                     n_pairs, n_features, mean, se, low, high, df, p_below, p_above, margin, p_equivalence,
-                     smallest_bound, sd, null_sd, quantiles: {"0.01": ...}, share_below, share_above, null_share,
-                     feasible_from, problem: str | null [, seed_sd],
-                     claim, verdict, reason}]                               these three from judge(), null in controls
-            difference_in_differences: [{against: "exclusive" | "independent", mean, se, low, high, df, p_below,
-                                         p_above [, seed_sd]}]
-            regression: [{cooccurrence, similarity, effects, term, estimate, se, se_dyadic, se_naive, low, high,
-                          p, df}]
+            cooccurrence, similarity: what the levels of the cells rest on,
+            spread: {similarity_sd, cooccurrence_sd},
+            cells: [see below], difference_in_differences: [see below],
+            regression: [{cooccurrence, similarity, effects, term, estimate, se, se_dyadic, se_naive, low,
+                          high, p, df}],
             antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged, asymmetry_p,
                         pairs: [{i, j, cosine, cofired, expected, phi, similarity,
-                                 promotes_i: [tokens], promotes_j: [tokens]}]}
+                                 promotes_i: [tokens], promotes_j: [tokens]}]},
             blob: {mean, mean_floor, mean_square, welch_bound, random_mean_square, kurtosis, random_kurtosis,
-                   within: [{t, share, expected, expected_effective}]}      may be left out
-            histogram: {edges: [b + 1], counts: [b], null_density: [b]}
-            map: {x_label, y_label, x_edges: [c + 1], y_edges: [r + 1], count: [r][c], mean: [r][c], null if empty}}]
+                   within: [{t, share, expected, expected_effective}]}     may be left out,
+            histogram: {edges: [b + 1], counts: [b], null_density: [b]},
+            map: {x_label, y_label, x_edges: [c + 1], y_edges: [r + 1], count: [r][c], mean: [r][c], null if
+                  empty}}]
     verdicts: [{arm, group, id, statement, claim, overall: bool, verdict, reason, p}]   added by judge
+
+    a cell: {cooccurrence: "exclusive" | "independent" | "co-occurring", similarity: "similar" | "different",
+             n_pairs, n_features, mean, se, low, high, df, p_below, p_above, margin, p_equivalence,
+             smallest_bound, sd, null_sd, quantiles: {"0.01": ...}, share_below, share_above, null_share,
+             feasible_from, problem: str | null [, seed_sd],
+             claim, verdict, reason}                       these three from judge, null in controls
+    a difference in differences: {against: "exclusive" | "independent", mean, se, low, high, df, p_below,
+                                  p_above [, seed_sd]}
 
 tests/example_results.py builds a complete example.
 """
@@ -120,7 +123,7 @@ def render(results: dict, made: dict[str, pd.DataFrame]) -> str:
         methods=wording.methods(results),
         limits=wording.limits(results),
         style=environment.get_template(STYLE).render(),
-        without_nan=without_nan,
+        claim_of=figures.claim_of,
     )
 
 

@@ -1,7 +1,5 @@
 """results.json as flat tables, one for each CSV and figure of the report."""
 
-import math
-
 import numpy as np
 import pandas as pd
 
@@ -44,21 +42,8 @@ def models(results: dict) -> pd.DataFrame:
 
 def arms(results: dict) -> pd.DataFrame:
     """A row an arm: what it is and how large."""
-    names = [
-        "name",
-        "group",
-        "control_of",
-        "note",
-        "seeds",
-        "n_features",
-        "n_alive",
-        "n_pairs",
-        "width",
-        "d_eff",
-        "n_tokens",
-        "cooccurrence",
-        "similarity",
-    ]
+    size = ("n_features", "n_alive", "n_pairs", "width", "d_eff", "n_tokens")
+    names = ("name", "group", "control_of", "note", "seeds", *size, "cooccurrence", "similarity")
     return pd.DataFrame([{name: arm[name] for name in names} | arm["spread"] for arm in results["arms"]])
 
 
@@ -91,6 +76,8 @@ def maps(results: dict) -> pd.DataFrame:
         count = np.array(post["count"], dtype=np.float64)
         mean = np.array([[0.0 if value is None else value for value in row] for row in post["mean"]])
         total = np.nan_to_num(mean) * count
+        about = {"arm": arm["name"], "group": arm["group"]}
+        about |= {"x_label": post["x_label"], "y_label": post["y_label"]}
         columns = groups(count.sum(0), post["x_edges"])
         lines = groups(count.sum(1), post["y_edges"])
         for y_low, y_high, y_part in lines:
@@ -98,24 +85,24 @@ def maps(results: dict) -> pd.DataFrame:
                 inside = count[y_part, x_part].sum()
                 place = {"x_low": x_low, "x_high": x_high, "y_low": y_low, "y_high": y_high}
                 value = total[y_part, x_part].sum() / inside if inside else np.nan
-                labels = {"x_label": post["x_label"], "y_label": post["y_label"]}
-                rows.append(
-                    {"arm": arm["name"], "group": arm["group"]}
-                    | labels
-                    | place
-                    | {"count": int(inside), "mean": value}
-                )
+                rows.append(about | place | {"count": int(inside), "mean": value})
     return pd.DataFrame(rows)
 
 
 def groups(counts: np.ndarray, edges: list[float]) -> list[tuple[float, float, slice]]:
-    """Neighbouring bins put together: (low edge, high edge, bins), from the first to the last that holds a pair."""
+    """Neighbouring bins put together, from the first to the last with a pair: (low edge, high edge, bins)."""
     filled = np.flatnonzero(counts)
     first, last = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, len(counts))
-    size = math.ceil((last - first) / MAP_TILES)
+    n = len(counts)
+    size = next(size for size in range(1, n + 1) if tiles_of(last - first, size) <= min(MAP_TILES, n // size))
+    first = min(first, n - size * tiles_of(last - first, size))
     starts = range(first, last, size)
-    ends = [min(start + size, len(counts)) for start in starts]
-    return [(edges[start], edges[end], slice(start, end)) for start, end in zip(starts, ends, strict=True)]
+    return [(edges[start], edges[start + size], slice(start, start + size)) for start in starts]
+
+
+def tiles_of(n_bins: int, size: int) -> int:
+    """How many tiles of this size cover so many bins."""
+    return -(-n_bins // size)
 
 
 def slopes(results: dict) -> pd.DataFrame:

@@ -13,9 +13,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """A signed number with a true minus sign; a dash where there is none."""
     if value is None or value != value:
         return "\N{EN DASH}"
-    if 0 < abs(value) < 0.5 * 10**-digits:
-        return f"{value:+.1e}".replace("-", "\N{MINUS SIGN}")
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else f"{value:.{digits}f}"
 
 
 def interval(row: dict, digits: int = 3) -> str:
@@ -67,27 +65,24 @@ def sentences(results: dict) -> list[str]:
 
 def real_sentence(results: dict, arm: dict) -> str:
     """How many of the six cells came out as claimed, and which."""
-    cells = [cell for cell in arm["cells"] if cell["verdict"]]
     parts = []
-    for verdict, words in zip(
-        VERDICTS, ("as the post claims", "against it", "not decided by these data"), strict=True
+    for verdict, words in (
+        ("CONFIRMED", "came out as the post claims"),
+        ("REFUTED", "came out against it"),
+        ("UNDECIDED", "stay undecided"),
     ):
+        cells = [cell for cell in arm["cells"] if cell["verdict"] == verdict]
         names = [
-            f"{cell_name(cell['cooccurrence'], cell['similarity'])} ({interval(cell)})"
-            if verdict != "UNDECIDED" and cell["n_pairs"]
-            else cell_name(cell["cooccurrence"], cell["similarity"])
+            cell_name(cell["cooccurrence"], cell["similarity"])
+            + (f" ({interval(cell)})" if verdict != "UNDECIDED" else "")
             for cell in cells
-            if cell["verdict"] == verdict
         ]
-        parts.append(f"{len(names)} {words}" + (f": {'; '.join(names)}" if names else ""))
-    beyond = (
-        ", each sign beyond every control"
-        if controls_of(results, arm) and any(cell["verdict"] == "CONFIRMED" for cell in cells)
-        else ""
-    )
+        parts.append(f"{len(names) or 'none'} {words}" + (f": {'; '.join(names)}" if names else ""))
+    confirmed, refuted, undecided = parts
+    controlled = " (signs only where they stand beyond every control)" * bool(controls_of(results, arm))
     return (
-        f"In “{arm['name']}”, of {len(cells)} cells {parts[0]}{beyond}. {parts[1].capitalize()}. "
-        f"{parts[2].capitalize()}."
+        f"Of six cells in “{arm['name']}”{controlled}, {confirmed}. {refuted.capitalize()}. "
+        f"{undecided.capitalize()}."
     )
 
 
@@ -133,7 +128,10 @@ def control_sentence(results: dict, arm: dict) -> str:
         for control in controls_of(results, arm)
         if find_cell(control, POSITIVE)["n_pairs"]
     ]
-    start = f"Co-occurring features with similar outputs have a mean cosine of {interval(cell)} in “{arm['name']}”"
+    start = (
+        f"Co-occurring features with similar outputs have a mean cosine of {interval(cell)} in "
+        f"“{arm['name']}”"
+    )
     if not others:
         return f"{start}; no control has such pairs, so what the method alone would give is not known."
     shown = and_list([f"{number(other['mean'])} in “{control['name']}”" for control, other in others])
@@ -141,7 +139,7 @@ def control_sentence(results: dict, arm: dict) -> str:
     beyond = excess(cell, strongest)
     side = "which the interval does not tell from zero"
     if beyond["low"] > 0:
-        side = "which is what may be put down to learning"
+        side = "the most that can be put down to learning"
     elif beyond["high"] < 0:
         side = "so the control shows more, not less"
     return f"{start} and {shown}: the excess over “{control['name']}” is {interval(beyond)}, {side}."

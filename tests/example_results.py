@@ -7,17 +7,23 @@ seed and mean nothing. Verdicts are left to compare.hypotheses.judge(), as in a 
 import numpy as np
 
 CELLS = [(co, sim) for co in ("exclusive", "independent", "co-occurring") for sim in ("similar", "different")]
+SPECIFICATIONS = [
+    ("preactivation_correlation", "js", "none"),
+    ("log_odds", "js_split", "none"),
+    ("log_odds", "js_split", "additive"),
+    ("log_odds", "js_split", "product"),
+]
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 LM = "language model"
 ARMS = [
     # name, group, control of, seeds, features, width, six cell means, standard error
-    ("tied autoencoder, room", "toy", None, 4, 256, 128, (-0.46, -0.02, 0.03, -0.55, -0.01, 0.04), 0.012),
-    ("softmax on outputs only", "toy", None, 4, 256, 32, (0.99, 0.98, 0.99, -0.02, -0.01, 0.05), 0.006),
-    ("outputs + reconstruction", "toy", None, 4, 256, 128, (0.05, 0.03, 0.04, -0.43, -0.01, 0.02), 0.011),
-    (LM, "real", None, 1, 1980, 512, (-0.004, 0.018, 0.141, -0.009, -0.002, 0.021), 0.002),
-    ("frozen decoder", "control", LM, 1, 1900, 512, (-0.001, 0.0, 0.011, -0.001, 0.0, 0.004), 0.001),
-    ("Gaussian surrogate", "control", LM, 1, 1980, 512, (-0.003, 0.011, 0.09, -0.004, -0.001, 0.012), 0.002),
+    ("tied autoencoder, room", "toy", None, 4, 256, 128, (-0.46, -0.55, -0.02, -0.01, 0.03, 0.04), 0.012),
+    ("softmax on outputs only", "toy", None, 4, 256, 32, (0.99, -0.02, 0.98, -0.01, 0.99, 0.05), 0.006),
+    ("outputs + reconstruction", "toy", None, 4, 256, 128, (0.05, -0.43, 0.03, -0.01, 0.04, 0.002), 0.011),
+    (LM, "real", None, 1, 1980, 512, (-0.004, -0.012, 0.018, -0.002, 0.141, 0.021), 0.002),
+    ("frozen decoder", "control", LM, 1, 1900, 512, (-0.001, -0.001, 0.0, 0.0, 0.011, 0.004), 0.001),
+    ("Gaussian surrogate", "control", LM, 1, 1980, 512, (-0.003, -0.004, 0.011, -0.001, 0.09, 0.012), 0.002),
 ]  # fmt: skip
 
 
@@ -80,22 +86,25 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "width": width,
         "d_eff": d_eff,
         "n_tokens": 400_000 if real else 1_000_000,
-        "cooccurrence": "phi" if real else "true_phi",
+        "cooccurrence": "exact ratio" if not real else "ratio to chance",
         "similarity": "js_split" if real else "true_js",
         "spread": {"similarity_sd": 0.031 if real else 0.12, "cooccurrence_sd": 0.014},
         "cells": [
             cell(generator, co, sim, mean, error, n_pairs, n_features, d_eff)
             for (co, sim), mean in zip(CELLS, means, strict=True)
         ],
-        "difference_in_differences": estimate(
-            (means[2] - means[5]) - (means[0] - means[3]), 2 * error, n_features - 1
-        ),
+        "difference_in_differences": [
+            {"against": base}
+            | estimate((means[4] - means[5]) - (means[k] - means[k + 1]), 2 * error, n_features - 1)
+            for k, base in ((0, "exclusive"), (2, "independent"))
+        ],
         "regression": [
-            slope(effects, term, value * (0.5 if effects == "product" else 1.0), error, real)
-            for effects in ("none", "additive", "product")
-            for term, value in (("co", means[2] * 4), ("sim", means[0] / 2 + 0.1), ("co:sim", means[4] + 0.1))
+            slope(specification, term, value, error)
+            for specification in SPECIFICATIONS
+            for term, value in (("co", means[4] / 4), ("sim", means[0] / 2 + 0.1), ("co:sim", means[4] / 2))
         ],
         "antipodal": antipodal(generator, n_features, real),
+        "blob": blob(n_features, width),
         "histogram": histogram(generator, width, n_pairs),
         "map": post_map(generator, means, n_pairs),
     }
@@ -138,12 +147,10 @@ def cell(generator, co, sim, mean, error, n_pairs, n_features, d_eff) -> dict:
     }
 
 
-def slope(effects, term, value, error, real) -> dict:
+def slope(specification, term, value, error) -> dict:
     """One coefficient of one specification."""
-    return {
-        "cooccurrence": "phi" if real else "true_phi",
-        "similarity": "js_split" if real else "true_js",
-        "effects": effects,
+    value = value * 0.5 if specification[2] == "product" else value
+    return dict(zip(("cooccurrence", "similarity", "effects"), specification, strict=True)) | {
         "term": term,
         "estimate": value,
         "se": 3 * error,
@@ -185,6 +192,23 @@ def antipodal(generator, n_features, real) -> dict:
     }
 
 
+def blob(n_features, width) -> dict:
+    """Shape of all cosines."""
+    return {
+        "mean": 0.0004,
+        "mean_floor": -1 / (n_features - 1),
+        "mean_square": 1.1 / width,
+        "welch_bound": max((n_features - width) / (width * (n_features - 1)), 0.0),
+        "random_mean_square": 1 / width,
+        "kurtosis": 0.4,
+        "random_kurtosis": -6 / (width + 2),
+        "within": [
+            {"t": t, "share": share - 0.01, "expected": share, "expected_effective": share - 0.02}
+            for t, share in ((0.5, 0.383), (1.0, 0.683), (2.0, 0.954))
+        ],
+    }
+
+
 def histogram(generator, width, n_pairs) -> dict:
     """Cosines counted in bins, and the density of random directions at their middles."""
     edges = np.linspace(-1, 1, 101)
@@ -198,13 +222,14 @@ def histogram(generator, width, n_pairs) -> dict:
 
 def post_map(generator, means, n_pairs) -> dict:
     """The post's figure: count and mean cosine over co-occurrence x similarity; None where nothing fell."""
-    x_edges, y_edges = np.linspace(-0.05, 0.25, 13), np.linspace(0.307, 1.0, 11)
-    x, y = np.meshgrid(np.linspace(0, 1, 12), np.linspace(0, 1, 10))
-    same = y * (means[0] * (1 - x) + means[2] * x)
-    mean = same + (1 - y) * (means[3] * (1 - x) + means[5] * x) + generator.normal(size=x.shape) * 0.01
-    count = (n_pairs * np.exp(-30 * (x - 0.15) ** 2 - 12 * (y - 0.4) ** 2) / 30).round()
+    x_edges, y_edges = np.linspace(-1, 1, 41), np.linspace(0.307, 1.0, 41)
+    x, y = np.meshgrid(x_edges[:-1] + 0.025, np.linspace(0, 1, 40))
+    lift = ((x + 0.3) / 1.2).clip(0, 1)
+    same, different = ((means[k] * (1 - lift) + means[k + 4] * lift) for k in (0, 1))
+    mean = y * same + (1 - y) * different + generator.normal(size=x.shape) * 0.01
+    count = (n_pairs * np.exp(-np.abs(x - 0.05) * 18 - 12 * (y - 0.4) ** 2) / 60).round()
     return {
-        "x_label": "co-occurrence (phi)",
+        "x_label": "co-occurrence (correlation of pre-activations)",
         "y_label": "output similarity (1 - JSD, nats)",
         "x_edges": x_edges.tolist(),
         "y_edges": y_edges.tolist(),
