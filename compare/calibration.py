@@ -1,0 +1,191 @@
+"""Do the tests keep their promise? Worlds whose answer is known, and how often each test rejects there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from compare.design import Effects
+from compare.permutation import permute
+from compare.regress import fit
+
+ERRORS = ("naive", "hc1", "dyadic_floored", "jackknife", "default")
+"""Kinds of error whose t tests are calibrated."""
+
+SLOPES = ["co", "sim", "co:sim"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One replicate: what `compare.fit` is called with."""
+
+    cosine: Float[np.ndarray, "n n"]
+    cooccurrence: Float[np.ndarray, "n n"]
+    similarity: Float[np.ndarray, "n n"]
+    activity: Float[np.ndarray, " n"]
+
+
+class Drawable(Protocol):
+    def draw(self, rng: np.random.Generator) -> Drawn: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Directions that owe nothing to co-occurrence and similarity, unless an effect is planted.
+
+    Both regressors have levels of features, latent structure and noise, and share a part with one another, as
+    measured ones do.
+    """
+
+    n_features: int = 60
+    """How many features a replicate has."""
+
+    width: int = 32
+    """Dimensions of directions."""
+
+    decay: float = 1.0
+    """Variance of dimension k is k ** -decay: 0 is isotropic."""
+
+    mean_length: float = 1.0
+    """Length of a direction common to all features beside the rest: gives cosines levels of features."""
+
+    family_size: int = 1
+    """Features that share an axis, each with a sign of its own, and co-occur more; 1 is no families."""
+
+    skew: float = 0.0
+    """Co-occurrence x becomes (exp(skew x) - 1) / skew; 0 leaves it as it is."""
+
+    confounding: float = 0.0
+    """Weight of an attribute f of features in both sides: f_i f_j in co, f in the common direction."""
+
+    effect: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Planted slopes of co, sim and co:sim, in sd of the cosine by sd of the regressor."""
+
+    def __post_init__(self) -> None:
+        if self.n_features < 8 or self.width < 2:
+            raise ValueError(
+                f"expected 8 features and 2 dimensions or more, found {self.n_features} and {self.width}: "
+                "raise n_features or width."
+            )
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """A fresh replicate: directions, co-occurrence and similarity."""
+        n = self.n_features
+        activity = rng.normal(size=n)
+        variances = np.arange(1, self.width + 1) ** -self.decay
+        common = rng.normal(size=self.width)
+        common *= self.mean_length * np.sqrt(variances.sum()) / np.linalg.norm(common)
+        directions = rng.normal(size=(n, self.width)) * np.sqrt(variances)
+        family = np.arange(n) // self.family_size
+        if self.family_size > 1:
+            axes = rng.normal(size=(family[-1] + 1, self.width)) * np.sqrt(variances)
+            directions += 2 * rng.choice([-1, 1], size=(n, 1)) * axes[family]
+        directions += (1 + self.confounding * activity)[:, None] * common
+        shared, kin = _relation(n, rng), family[:, None] == family[None, :]
+        co = shared + _relation(n, rng) + self.confounding * np.outer(activity, activity)
+        co = co + 4.0 * kin if self.family_size > 1 else co
+        co = np.expm1(self.skew * co) / self.skew if self.skew else co
+        similarity = 0.5 * shared + _relation(n, rng)
+        return Drawn(plant(cosines(directions), co, similarity, self.effect), co, similarity, activity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchedWorld:
+    """Like measured features: their co-occurrence and similarity as they are, directions drawn anew.
+
+    The new directions are Gaussian with the mean and covariance of the given ones, so that n, d, spectrum and
+    mean direction are the measured ones and only the tie to the regressors is cut (or planted).
+    """
+
+    directions: Float[np.ndarray, "n width"]
+    cooccurrence: Float[np.ndarray, "n n"]
+    similarity: Float[np.ndarray, "n n"]
+    activity: Float[np.ndarray, " n"]
+    effect: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Planted slopes, as in World."""
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """The same regressors with fresh directions."""
+        units = self.directions / np.linalg.norm(self.directions, axis=1, keepdims=True)
+        values, vectors = np.linalg.eigh(np.cov(units.T))
+        root = vectors * np.sqrt(np.maximum(values, 0))
+        fresh = units.mean(0) + rng.normal(size=units.shape) @ root.T
+        cosine = plant(cosines(fresh), self.cooccurrence, self.similarity, self.effect)
+        return Drawn(cosine, self.cooccurrence, self.similarity, self.activity)
+
+
+WORLDS: Mapping[str, World] = {
+    "power-law spectrum, n=60": World(),
+    "isotropic, d=8, n=60": World(width=8, decay=0.0, mean_length=0.0),
+    "sign-symmetric families, n=150": World(n_features=150, family_size=5, mean_length=0.0),
+    "skewed co-occurrence, n=150": World(n_features=150, skew=0.8),
+    "power-law spectrum, n=300": World(n_features=300),
+}
+"""Worlds without an effect in which tests of size 5 % are held to reject in 5 % of replicates."""
+
+
+def calibrate(
+    world: Drawable,
+    *,
+    replicates: int = 500,
+    seed: int = 0,
+    effects: Effects = "none",
+    permutations: int = 199,
+    level: float = 0.05,
+) -> pd.DataFrame:
+    """Share of replicates in which each test rejects each slope, with its Monte-Carlo standard error.
+
+    A row a test and slope: size where the world has no effect, power where one is planted. `permutations` = 0
+    leaves double semi-partialling out; its p-value is a multiple of 1 / (permutations + 1).
+    """
+    if replicates < 1:
+        raise ValueError(
+            f"expected 1 replicate or more, found {replicates}: 500 give an error of 1 % at 5 %."
+        )
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(replicates):
+        drawn = world.draw(rng)
+        given = {"effects": effects, "activity": drawn.activity if effects == "product" else None}
+        arrays = (drawn.cosine, drawn.cooccurrence, drawn.similarity)
+        fitted = fit(*arrays, **given)
+        tests = {kind: fitted.p(kind) for kind in ERRORS}
+        tests["mantel_moments"] = permute(*arrays, method="moments", **given).pvalues
+        if permutations:
+            order = int(rng.integers(2**63))
+            tests["mrqap_dsp"] = permute(*arrays, permutations=permutations, seed=order, **given).pvalues
+        rows.append(pd.DataFrame(tests).loc[SLOPES] < level)
+    share = sum(frame.astype(float) for frame in rows) / replicates
+    table = share.rename_axis(index="term", columns="test").T.stack().rename("rejected").reset_index()
+    table["error"] = np.sqrt(table["rejected"] * (1 - table["rejected"]) / replicates)
+    table["replicates"] = replicates
+    return table
+
+
+def cosines(directions: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n n"]:
+    """Cosine of every two directions."""
+    units = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    return units @ units.T
+
+
+def plant(
+    cosine: Float[np.ndarray, "n n"],
+    cooccurrence: Float[np.ndarray, "n n"],
+    similarity: Float[np.ndarray, "n n"],
+    effect: tuple[float, float, float],
+) -> Float[np.ndarray, "n n"]:
+    """The cosines plus effect . (z(co), z(sim), z(co) z(sim)), in sd of the cosine over pairs."""
+    if not any(effect):
+        return cosine
+    pairs = np.triu_indices(len(cosine), 1)
+    co, sim = ((x - x[pairs].mean()) / x[pairs].std() for x in (cooccurrence, similarity))
+    return cosine + cosine[pairs].std() * (effect[0] * co + effect[1] * sim + effect[2] * co * sim)
+
+
+def _relation(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n n"]:
+    """A symmetric relation of features: levels, three latent dimensions and noise."""
+    level, latent, noise = rng.normal(size=n), rng.normal(size=(n, 3)), rng.normal(size=(n, n))
+    return 0.7 * np.add.outer(level, level) + latent @ latent.T / 2 + (noise + noise.T) / 2
