@@ -1,0 +1,98 @@
+"""How good a language model is: bits per byte on held-out documents, beside n-gram baselines."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from real.ngram import KneserNey
+from real.token_stream import encode
+
+BASELINES = {"unigram": 1, "bigram": 2, "trigram": 3}
+"""Name -> order."""
+
+
+def evaluate_lm(folder: Path, documents: list[str]) -> dict:
+    """Bits per byte of a Hugging Face causal model on documents, with the counts behind it.
+
+    Every token of a document is predicted once, the first from the end-of-text token alone; windows of the
+    model's context overlap by half, so that beyond a document's beginning at least half a context is seen.
+    Bits per byte is the sum of -log2 p over all tokens, divided by the documents' UTF-8 bytes. ValueError if
+    there are no documents.
+    """
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    stream = _encoded(folder, documents)
+    nats = -log_probabilities(model, _documents(stream)).double().sum().item()
+    return _quality(nats, stream, documents)
+
+
+def evaluate_baselines(folder: Path, train: np.ndarray, documents: list[str]) -> dict[str, dict]:
+    """The same for n-gram models fitted to a stream of training tokens; `folder` has the tokenizer."""
+    stream = _encoded(folder, documents)
+    vocab = _tokenizer(folder).get_vocab_size()
+    return {
+        name: _quality(-KneserNey(train, order, vocab).log_probabilities(stream).sum(), stream, documents)
+        for name, order in BASELINES.items()
+    }
+
+
+@torch.no_grad()
+def log_probabilities(
+    model: torch.nn.Module, documents: list[Tensor], batch: int = 16
+) -> Float[Tensor, " predicted"]:
+    """Natural log-probability of each token of each document but its first, in no particular order.
+
+    A document is a vector of token numbers, the end-of-text token first.
+    """
+    context = model.config.max_position_embeddings
+    windows = [window for ids in documents for window in _windows(ids, context)]
+    windows.sort(key=lambda window: len(window[0]))  # alike lengths together, so that little is padded
+    pieces = []
+    for start in range(0, len(windows), batch):
+        ids, known = zip(*windows[start : start + batch], strict=True)
+        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+        scores = model(padded[:, :-1]).logits.log_softmax(-1).gather(2, padded[:, 1:, None])[..., 0]
+        pieces += [row[skip : len(one) - 1] for row, one, skip in zip(scores, ids, known, strict=True)]
+    return torch.cat(pieces)
+
+
+def _windows(ids: Int[Tensor, " tokens"], context: int) -> Iterator[tuple[Int[Tensor, " window"], int]]:
+    """Windows of context + 1 tokens, half overlapping, and how many predictions an earlier one has made."""
+    stride = max(1, context // 2)
+    for start in range(0, max(1, len(ids) - context + stride - 1), stride):
+        yield ids[start : start + context + 1], (context - stride if start else 0)
+
+
+def _quality(nats: float, stream: np.ndarray, documents: list[str]) -> dict:
+    n_bytes = sum(len(document.encode()) for document in documents)
+    n_tokens = len(stream) - len(documents)
+    return {
+        "bits_per_byte": float(nats / math.log(2) / n_bytes),
+        "nats_per_token": float(nats / n_tokens),
+        "documents": len(documents),
+        "tokens": n_tokens,
+        "bytes": n_bytes,
+    }
+
+
+def _documents(stream: np.ndarray) -> list[Int[Tensor, " tokens"]]:
+    starts = np.flatnonzero(stream == 0)
+    return [torch.from_numpy(ids.astype(np.int64)) for ids in np.split(stream, starts[1:])]
+
+
+def _encoded(folder: Path, documents: list[str]) -> np.ndarray:
+    if not any(documents):
+        raise ValueError("expected documents to score, found none with text: give at least one.")
+    return encode(documents, _tokenizer(folder))
+
+
+def _tokenizer(folder: Path):
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))

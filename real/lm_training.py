@@ -1,0 +1,353 @@
+"""Training of a small GPT-2 style language model: resumable, deterministic, one folder a run.
+
+A run's folder holds `config.json`, `tokenizer/`, `tokens/` (the encoded corpus), `log.jsonl`, the newest
+`checkpoint-<step>/` and, at the end, `model/`: an ordinary Hugging Face folder in half precision.
+"""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt16
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from real.corpus import write_atomically
+from real.token_stream import STREAMS, texts_of, train_tokenizer, write_streams
+
+MAY_CHANGE = {"tokens", "decay_share", "checkpoint_every", "evaluate_every"}
+"""Fields that a resumed run may change: how long it goes on, not what it has been."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LMConfig:
+    """A decoder with tied embeddings, and how it is trained. Saved beside every checkpoint."""
+
+    layers: int = 2
+    """Transformer blocks."""
+
+    width: int = 512
+    """Size of the residual stream."""
+
+    heads: int = 8
+    """Attention heads a block; must divide width."""
+
+    mlp: int = 2048
+    """Hidden size of each block's MLP."""
+
+    context: int = 128
+    """Tokens that the model sees at once."""
+
+    vocab: int = 8192
+    """Size of the byte-level BPE vocabulary."""
+
+    batch: int = 8
+    """Sequences a step."""
+
+    tokens: int = 5_000_000
+    """Training tokens in all, rounded down to whole steps."""
+
+    learning_rate: float = 1.5e-3
+    """Peak learning rate of AdamW."""
+
+    warmup_steps: int = 200
+    """Steps of linear growth from zero to the peak."""
+
+    decay_share: float = 0.2
+    """Share of all steps, at the end, in which the rate falls linearly to zero; constant before that."""
+
+    weight_decay: float = 0.01
+    """Decoupled weight decay, on matrices only."""
+
+    beta2: float = 0.98
+    """Memory of AdamW's second moment, in (0, 1)."""
+
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+
+    evaluate_every: int = 500
+    """Steps between two looks at the held-out loss."""
+
+    checkpoint_every: int = 500
+    """Steps between two checkpoints; at most this much work is lost to a kill."""
+
+    seed: int = 0
+    """Of the initial weights and of the order of the blocks."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("seed", "weight_decay", "decay_share", "warmup_steps") and value <= 0:
+                raise ValueError(f"expected {field.name} > 0, found {value}: give a positive number.")
+        if self.width % self.heads:
+            raise ValueError(
+                f"expected heads that divide width, found width={self.width} and heads={self.heads}: "
+                "change one of them."
+            )
+        if not 0 <= self.decay_share <= 1:
+            raise ValueError(f"expected decay_share in [0, 1], found {self.decay_share}: give a share.")
+        if self.steps <= self.warmup_steps:
+            raise ValueError(
+                f"expected more steps than warmup_steps={self.warmup_steps}, found {self.steps} "
+                f"({self.tokens} tokens / {self.batch * self.context} a step): raise tokens."
+            )
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in the whole run."""
+        return self.tokens // (self.batch * self.context)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0: warmup, stable, decay."""
+        warmup = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
+        decay_steps = self.decay_share * self.steps
+        decay = (self.steps - step) / decay_steps if decay_steps else 1.0
+        return self.learning_rate * min(1.0, warmup, decay)
+
+
+def train_lm(
+    config: LMConfig, corpus_folder: Path, out_folder: Path, *, progress: Callable[[str], None] = print
+) -> Path:
+    """Train a language model on a corpus from `build_corpus`; returns the folder of the finished model.
+
+    Tokenizer and token streams are made first, unless `out_folder` has them. A run that was killed goes on
+    from its last checkpoint when called again, and ends as if it had never stopped; `tokens` may then be
+    raised or lowered, which moves the start of the decay. ValueError if the corpus is missing or too short,
+    or the folder holds a run of another config.
+    """
+    _claim(out_folder, config)
+    prepare_tokens(config, corpus_folder, out_folder)
+    train = open_stream(out_folder, "train", config)
+    held_out = held_out_blocks(open_stream(out_folder, "held-out", config), config)
+    torch.manual_seed(config.seed)
+    model = new_model(config)
+    optimizer = new_optimizer(model, config)
+    step = load_checkpoint(out_folder, model, optimizer)
+    started, first_step = time.monotonic(), step
+    losses = []
+    while step < config.steps:
+        losses.append(train_step(model, optimizer, batch_of(train, step, config), config, step))
+        step += 1
+        if step % config.evaluate_every == 0 or step == config.steps:
+            speed = (step - first_step) / (time.monotonic() - started)
+            line = {
+                "step": step,
+                "tokens": step * config.batch * config.context,
+                "train_loss": sum(losses) / len(losses),
+                "held_out_loss": mean_loss(model, held_out),
+                "learning_rate": config.rate(step - 1),
+                "tokens_per_second": round(speed * config.batch * config.context),
+            }
+            losses.clear()
+            _log(out_folder, line)
+            minutes = (config.steps - step) / speed / 60
+            progress(
+                f"step {step}/{config.steps}: held-out {line['held_out_loss']:.3f} nats a token, "
+                f"{line['tokens_per_second']} tokens/s, {minutes:.0f} min left"
+            )
+        if step % config.checkpoint_every == 0 or step == config.steps:
+            save_checkpoint(out_folder, model, optimizer, step)
+    export_model(out_folder, out_folder / "model")
+    return out_folder / "model"
+
+
+def new_model(config: LMConfig) -> torch.nn.Module:
+    """An untrained `GPT2LMHeadModel`, weights drawn from torch's global generator."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=config.vocab,
+            n_positions=config.context,
+            n_embd=config.width,
+            n_layer=config.layers,
+            n_head=config.heads,
+            n_inner=config.mlp,
+            activation_function="gelu",
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=0,
+            eos_token_id=0,
+            use_cache=False,
+        )
+    )
+
+
+def new_optimizer(model: torch.nn.Module, config: LMConfig) -> torch.optim.AdamW:
+    """AdamW; only matrices decay, not biases and the gains of layer norms."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, config.beta2), fused=True)
+
+
+def train_step(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    blocks: Int[Tensor, "batch window"],
+    config: LMConfig,
+    step: int,
+) -> float:
+    """One optimiser step on blocks of context + 1 tokens; returns their loss in nats a token."""
+    for group in optimizer.param_groups:
+        group["lr"] = config.rate(step)
+    optimizer.zero_grad(set_to_none=True)
+    loss = next_token_loss(model, blocks)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    optimizer.step()
+    if not math.isfinite(loss.item()):
+        raise ValueError(f"expected a finite loss, found {loss.item()} at step {step}: lower learning_rate.")
+    return loss.item()
+
+
+def next_token_loss(model: torch.nn.Module, blocks: Int[Tensor, "batch window"]) -> Tensor:
+    """Mean cross-entropy of tokens 2 to last given those before them, in nats."""
+    logits = model(blocks[:, :-1]).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), blocks[:, 1:].flatten())
+
+
+@torch.no_grad()
+def mean_loss(model: torch.nn.Module, blocks: Int[Tensor, "blocks window"]) -> float:
+    """Mean loss over many blocks, in nats a token."""
+    return sum(next_token_loss(model, part).item() * len(part) for part in blocks.split(16)) / len(blocks)
+
+
+def batch_of(
+    stream: UInt16[np.ndarray, " tokens"], step: int, config: LMConfig
+) -> Int[Tensor, "batch window"]:
+    """The blocks of a step: a fresh shuffle of all blocks each epoch, known from seed and step alone."""
+    n_blocks = (len(stream) - 1) // config.context
+    wanted = range(step * config.batch, (step + 1) * config.batch)
+    blocks = [_shuffled(n_blocks, config.seed + at // n_blocks)[at % n_blocks] for at in wanted]
+    return _cut(stream, blocks, config.context)
+
+
+_orders: dict[tuple[int, int], np.ndarray] = {}
+
+
+def _shuffled(n_blocks: int, seed: int) -> np.ndarray:
+    """A permutation of the blocks; only the last one asked for is kept."""
+    if (n_blocks, seed) not in _orders:
+        _orders.clear()
+        _orders[n_blocks, seed] = np.random.default_rng(seed).permutation(n_blocks)
+    return _orders[n_blocks, seed]
+
+
+def held_out_blocks(stream: UInt16[np.ndarray, " tokens"], config: LMConfig) -> Int[Tensor, "blocks window"]:
+    """At most 256 blocks, evenly spread over the held-out stream."""
+    n_blocks = (len(stream) - 1) // config.context
+    return _cut(stream, np.linspace(0, n_blocks - 1, min(256, n_blocks)).astype(int), config.context)
+
+
+def _cut(stream: np.ndarray, blocks, context: int) -> Int[Tensor, "blocks window"]:
+    windows = [stream[block * context : block * context + context + 1] for block in blocks]
+    return torch.from_numpy(np.stack(windows).astype(np.int64))
+
+
+def prepare_tokens(config: LMConfig, corpus_folder: Path, out_folder: Path) -> None:
+    """Make `tokenizer/` and `tokens/` in the run's folder, unless they are there."""
+    if (out_folder / "tokens").is_dir():
+        return
+    tokenizer = train_tokenizer(texts_of(corpus_folder, "train"), config.vocab, out_folder / "tokenizer")
+    unfinished = out_folder / "tokens.partial"
+    unfinished.mkdir(exist_ok=True)
+    write_streams(corpus_folder, tokenizer, unfinished)
+    unfinished.rename(out_folder / "tokens")
+
+
+def open_stream(out_folder: Path, split: str, config: LMConfig) -> UInt16[np.ndarray, " tokens"]:
+    """A split's tokens, memory-mapped; ValueError if they do not fill one block."""
+    stream = np.load(out_folder / "tokens" / STREAMS[split], mmap_mode="r")
+    if len(stream) <= config.context:
+        raise ValueError(
+            f"expected more than context={config.context} tokens in the {split} split, found {len(stream)}: "
+            "give a larger corpus or lower context."
+        )
+    return stream
+
+
+def save_checkpoint(out_folder: Path, model, optimizer, step: int) -> None:
+    """Write `checkpoint-<step>/` so that it exists whole or not at all, then drop older ones."""
+    folder = out_folder / f"checkpoint-{step:08d}"
+    unfinished = out_folder / "checkpoint.partial"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    parameters = dict(model.named_parameters())
+    moments = {
+        f"{name}.{kind}": optimizer.state[parameter][kind]
+        for name, parameter in parameters.items()
+        for kind in ("exp_avg", "exp_avg_sq")
+    }
+    save_file(
+        {name: parameter.detach() for name, parameter in parameters.items()}, unfinished / "model.safetensors"
+    )
+    save_file(moments, unfinished / "optimizer.safetensors")
+    (unfinished / "state.json").write_text(json.dumps({"step": step}))
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    for older in checkpoints(out_folder)[:-1]:
+        shutil.rmtree(older)
+
+
+def load_checkpoint(out_folder: Path, model, optimizer) -> int:
+    """Fill model and optimiser from the newest checkpoint, if any; returns the number of the next step."""
+    found = checkpoints(out_folder)
+    if not found:
+        return 0
+    step = json.loads((found[-1] / "state.json").read_text())["step"]
+    weights = load_file(found[-1] / "model.safetensors")
+    moments = load_file(found[-1] / "optimizer.safetensors")
+    for name, parameter in model.named_parameters():
+        parameter.data.copy_(weights[name])
+        optimizer.state[parameter] = {
+            "step": torch.tensor(float(step)),
+            "exp_avg": moments[f"{name}.exp_avg"],
+            "exp_avg_sq": moments[f"{name}.exp_avg_sq"],
+        }
+    return step
+
+
+def checkpoints(out_folder: Path) -> list[Path]:
+    """Whole checkpoints of a run, oldest first."""
+    return sorted(path for path in out_folder.glob("checkpoint-*") if (path / "state.json").is_file())
+
+
+def export_model(out_folder: Path, folder: Path) -> None:
+    """Write the newest checkpoint as a Hugging Face folder: float16 weights, config and tokenizer."""
+    config = LMConfig(**json.loads((out_folder / "config.json").read_text()))
+    model = new_model(config)
+    load_checkpoint(out_folder, model, new_optimizer(model, config))
+    model.half().save_pretrained(folder)
+    for file in (out_folder / "tokenizer").iterdir():
+        shutil.copyfile(file, folder / file.name)
+
+
+def _claim(out_folder: Path, config: LMConfig) -> None:
+    """Write the config into the run's folder; ValueError if another run lives there."""
+    out_folder.mkdir(parents=True, exist_ok=True)
+    path = out_folder / "config.json"
+    if path.is_file():
+        before, now = json.loads(path.read_text()), asdict(config)
+        changed = [name for name in now if now[name] != before.get(name) and name not in MAY_CHANGE]
+        if changed:
+            raise ValueError(
+                f"expected the run in {out_folder} to go on with {changed[0]}={before.get(changed[0])}, "
+                f"found {changed[0]}={now[changed[0]]}: give another folder, or the config it began with."
+            )
+    write_atomically(path, json.dumps(asdict(config), indent=1) + "\n")
+
+
+def _log(out_folder: Path, line: dict) -> None:
+    with (out_folder / "log.jsonl").open("a") as log:
+        log.write(json.dumps(line) + "\n")
