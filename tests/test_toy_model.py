@@ -1,0 +1,194 @@
+"""Gradients against autograd, determinism, the loss's shares, and anchors known from the literature."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from toy.anchors import cell_cosines, dimensionalities, is_regular_polygon
+from toy.config import ToyConfig, default_arms
+from toy.model import LossScales, Network, train
+from toy.world import World
+
+SMALL = ToyConfig(n_features=24, width=8, firing_rate=0.1, vocabulary=32, n_seeds=3, batch=64, steps=40)
+ALONE = ToyConfig(grouped_share=0.0, magnitudes="uniform", vocabulary=8, batch=256, n_samples=1000)
+
+
+def loss_by_definition(network: Network, world: World, scales: LossScales, sample) -> torch.Tensor:
+    """The sum of the instances' losses, as the config states it, for autograd."""
+    config, x = network.config, sample.dense().double()
+    labels = world.labels(x)
+    total = torch.zeros((), dtype=torch.float64)
+    for k in range(config.n_seeds):
+        directions = network.directions[:, k]
+        hidden = x @ directions
+        output = torch.relu(hidden @ directions.T + network.bias[k])
+        error = ((output - x) ** 2 * scales.importance).sum(1).mean() / scales.reconstruction
+        log_output = (hidden @ network.readout[k] + network.readout_bias[k]).log_softmax(1)
+        divergence = (torch.special.xlogy(labels, labels) - labels * log_output).sum(1).mean() / scales.output
+        total = total + config.reconstruction_share * error + (1 - config.reconstruction_share) * divergence
+    return total
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("magnitudes", ["binary", "uniform"])
+def test_gradients_agree_with_autograd(share, magnitudes):
+    config = replace(SMALL, reconstruction_share=share, magnitudes=magnitudes, importance_decay=0.9)
+    world = World(config)
+    scales = LossScales(world)
+    network = Network(config, scales, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(3)
+    parameters = [network.directions, network.bias, network.readout, network.readout_bias]
+    for parameter in parameters[1:]:
+        parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    sample = world.sample(64, generator)
+    network.backward(sample, world)
+    by_hand = [parameter.grad.clone() for parameter in parameters]
+    for parameter in parameters:
+        parameter.requires_grad_()
+    loss = loss_by_definition(network, world, scales, sample)
+    by_autograd = torch.autograd.grad(loss, parameters)
+    for ours, oracle in zip(by_hand, by_autograd, strict=True):
+        torch.testing.assert_close(ours, oracle, rtol=1e-8, atol=1e-12)
+
+
+def test_chunks_of_instances_change_nothing(monkeypatch):
+    config = replace(SMALL, reconstruction_share=0.5)
+    whole = train(config, World(config))
+    monkeypatch.setattr("toy.model.CHUNK", 1)
+    torch.testing.assert_close(
+        train(config, World(config)).directions, whole.directions, atol=1e-4, rtol=1e-3
+    )
+
+
+def test_a_network_that_knows_nothing_has_a_loss_of_one_in_each_term():
+    config = replace(SMALL, reconstruction_share=0.5)
+    world = World(config)
+    scales = LossScales(world)
+    network = Network(config, scales)
+    network.directions.zero_()
+    network.readout_bias += world.base_output.log().float()
+    found = network.trained(scales.sample, world)
+    sampled = 5 * 3 / math.sqrt(scales.sample.n_rows)  # |x|^2 and -log base have sd < 3 of their means
+    assert found.reconstruction_losses.numpy() == pytest.approx(1, abs=sampled)
+    assert found.output_losses.numpy() == pytest.approx(1, abs=sampled)
+    assert found.losses.numpy() == pytest.approx(1, abs=sampled)
+
+
+def test_the_same_config_gives_the_same_weights_and_another_seed_others():
+    config = replace(SMALL, reconstruction_share=0.5)
+    one, two = train(config, World(config)), train(config, World(config))
+    assert torch.equal(one.directions, two.directions)
+    assert torch.equal(one.readout, two.readout)
+    other = replace(config, seed=1)
+    assert not torch.equal(train(other, World(other)).directions, one.directions)
+    assert not torch.equal(one.directions[0], one.directions[1])
+
+
+def test_training_reports_its_progress_to_the_last_step():
+    seen = []
+    train(SMALL, World(SMALL), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(16, 40), (32, 40), (40, 40)]
+
+
+def test_training_lowers_both_losses_below_knowing_nothing():
+    config = replace(SMALL, reconstruction_share=0.5, steps=100)
+    found = train(config, World(config))
+    assert (found.reconstruction_losses < 0.8).all()
+    assert (found.output_losses < 0.8).all()
+
+
+def test_given_directions_stay_and_know_nothing_of_cooccurrence():
+    config = replace(SMALL, n_features=192, width=16, firing_rate=0.05, n_seeds=20, directions="given")
+    world = World(config)
+    trained = train(config, world)
+    assert trained.directions.norm(dim=2).numpy() == pytest.approx(1, abs=1e-5)
+    assert not torch.equal(trained.bias, torch.zeros_like(trained.bias))
+    for cosines in cell_cosines(world, trained).values():
+        assert abs(cosines.mean().item()) < 5 / math.sqrt(
+            16 * cosines.numel()
+        )  # sd of a cosine: 1 / sqrt(16)
+
+
+def test_weight_decay_shortens_directions():
+    config = replace(SMALL, steps=100)
+    decayed = replace(config, weight_decay=3.0)
+    plain = train(config, World(config)).directions.norm()
+    assert train(decayed, World(decayed)).directions.norm() < 0.8 * plain
+
+
+def test_dimensionalities_of_known_figures():
+    angle = torch.arange(5) * 2 * torch.pi / 5
+    pentagon = torch.stack([angle.cos(), angle.sin()], 1)
+    pairs = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0], [0.0, 0.0]])
+    found = dimensionalities(torch.stack([pentagon, pairs]))
+    torch.testing.assert_close(found[0], torch.full((5,), 0.4))
+    torch.testing.assert_close(found[1], torch.tensor([0.5, 0.5, 0.5, 0.5, 0.0]))
+    assert is_regular_polygon(torch.stack([pentagon, pairs])).tolist() == [True, False]
+
+
+@pytest.mark.slow
+def test_two_features_in_one_dimension_point_opposite_ways_where_they_are_sparse():
+    config = replace(ALONE, n_features=2, width=1, firing_rate=0.05, n_seeds=20, steps=2000)
+    directions = train(config, World(config)).directions[..., 0]
+    is_antipodal = (directions[:, 0] * directions[:, 1] < -0.5).float().mean()
+    assert is_antipodal >= 0.5  # from the other starts one feature alone takes the dimension, a local minimum
+    dense = replace(config, firing_rate=0.9, importance_decay=0.7)
+    directions = train(dense, World(dense)).directions[..., 0]
+    assert (directions[:, 1].abs() < 0.1).all()  # the more important one alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("firing_rate", [0.02, 0.05])
+def test_five_features_in_two_dimensions_make_a_pentagon(firing_rate):
+    config = replace(
+        ALONE, n_features=5, width=2, firing_rate=firing_rate, n_seeds=40, steps=5000, batch=1024
+    )
+    assert is_regular_polygon(train(config, World(config)).directions).float().mean() >= 0.95
+
+
+@pytest.mark.slow
+def test_always_together_pairs_are_orthogonal_where_there_is_room():
+    config = replace(ALONE, n_features=4, width=2, firing_rate=0.05, n_seeds=20, steps=4000)
+    config = replace(config, grouped_share=1.0, conditionals=(1.0,), overlaps=(0.0,))
+    world = World(config)
+    (cosines,) = cell_cosines(world, train(config, world)).values()
+    assert (cosines.abs() < 0.1).float().mean() >= 0.9
+
+
+@pytest.mark.slow
+def test_always_together_features_without_magnitudes_are_one_feature():
+    config = replace(
+        SMALL, n_features=16, grouped_share=1.0, conditionals=(1.0,), overlaps=(0.0,), steps=1000
+    )
+    world = World(config)
+    (cosines,) = cell_cosines(world, train(config, world)).values()
+    assert (cosines > 0.95).all()
+
+
+@pytest.mark.slow
+def test_cells_of_the_tied_autoencoder_with_room():
+    config = replace(default_arms(quick=False)["tied autoencoder, room"], n_seeds=3)
+    world = World(config)
+    trained = train(config, world)
+    assert dimensionalities(trained.directions).sum(1).numpy() == pytest.approx(128, rel=0.01)
+    cells = cell_cosines(world, trained)
+    antipodal = {cell: (cosines < -0.9).float().mean().item() for cell, cosines in cells.items()}
+    for outputs in ("same", "different"):
+        assert antipodal["exclusive", outputs] >= 0.35
+        assert antipodal["independent", outputs] <= 0.03
+        assert abs(cells["co-occurring", outputs].mean().item()) < 0.1
+
+
+@pytest.mark.slow
+def test_cells_without_room_and_with_outputs_only():
+    arms = {name: replace(arm, n_seeds=2, steps=1500) for name, arm in default_arms(quick=False).items()}
+    world = World(arms["outputs only"])
+    tied = cell_cosines(world, train(arms["tied autoencoder, no room"], world))
+    outputs = cell_cosines(world, train(arms["outputs only"], world))
+    assert tied["co-occurring", "same"].mean() > 0.9
+    assert tied["co-occurring", "different"].mean() > 0.9
+    for cooccurrence in ("exclusive", "independent", "co-occurring"):
+        assert outputs[cooccurrence, "same"].mean() > 0.95
+        assert abs(outputs[cooccurrence, "different"].mean()) < 0.3
