@@ -4,16 +4,21 @@ The one module that knows both toy and real.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compare.config import make_config, read_toml
 from compare.progress import Step
 from compare.run import Arm, Measured, ReportConfig, load_seeds, surrogate_arm
 from compare.system import System
-from real.config import BUNDLED, RealConfig
+from real.config import BUNDLED, RealConfig, SAEConfig
 from toy.config import ToyConfig, default_arms
+
+if TYPE_CHECKING:
+    from real.system import RealSystem
 
 LANGUAGE_MODEL = "language model"
 TRAINED, FROZEN, MATCHED = "topk-4096-seed0", "frozen-4096-seed0", "frozen-matched-4096-seed0"
@@ -37,7 +42,7 @@ def toy_arm(name: str, config: ToyConfig) -> Arm:
         with step(f"{name}: training {config.n_seeds} seeds") as progress:
             trained = train(config, world, progress)
         for instance in range(config.n_seeds):
-            yield ToySystem(world, trained, instance)
+            yield ToySystem(name, world, trained, instance)
 
     note = (
         f"{config.n_features} features in {config.width} dimensions, firing rate {config.firing_rate:g}, "
@@ -49,9 +54,17 @@ def toy_arm(name: str, config: ToyConfig) -> Arm:
 def real_arms(config: ReportConfig) -> list[Arm]:
     """The bundled language model with its SAE, and what method and geometry give by themselves."""
 
+    chosen = RealConfig(sae=TRAINED, n_tokens=config.n_tokens, seed=config.seed)
+
+    @cache
+    def base() -> "RealSystem":
+        from real.system import RealSystem
+
+        return RealSystem.load(chosen)
+
     def arm(name: str, sae: str, note: str) -> Arm:
-        chosen = RealConfig(sae=sae, n_tokens=config.n_tokens, seed=config.seed)
-        return replace(real_arm(name, chosen, note), models=(model_quality(), sae_quality(sae)))
+        one = real_arm(name, replace(chosen, sae=sae), note, base)
+        return replace(one, models=(model_quality(), sae_quality(sae)))
 
     trained = arm(LANGUAGE_MODEL, TRAINED, "the bundled model through its TopK SAE")
     frozen = arm("frozen decoder", FROZEN, "an SAE trained alike, its decoder held at random directions")
@@ -64,13 +77,13 @@ def real_arms(config: ReportConfig) -> list[Arm]:
     return [trained, surrogate_arm(trained, config.seed), *controls]
 
 
-def real_arm(name: str, config: RealConfig, note: str) -> Arm:
-    """A language model with an SAE at one of its sites."""
+def real_arm(name: str, config: RealConfig, note: str, base: "Callable[[], RealSystem] | None" = None) -> Arm:
+    """A language model with an SAE at one of its sites; `base` is one with the same model and text."""
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
-        from real.system import load_system
+        from real.system import RealSystem
 
-        yield load_system(config, name=name)
+        yield base().with_sae(config.sae) if base else RealSystem.load(config)
 
     folders = [folder for folder in (Path(config.model_source), config.sae_folder) if folder.is_dir()]
     weights = [
@@ -110,3 +123,25 @@ def system_of(system: str, values: dict, source: str, surrogate: Path | None = N
         return arm, {}
     seed = values.get("seed", 0)
     return surrogate_arm(arm, seed), {arm.name: load_seeds(surrogate)}
+
+
+def train_language_model(values: dict, source: str, corpus: Path, out: Path) -> Path:
+    """Train a language model of the bundled kind on a corpus, which is fetched and built if it is not there."""
+    from real.corpus import build_corpus
+    from real.lm_training import LMConfig, train_lm
+
+    config = make_config(LMConfig, values, source=source)
+    if not (corpus / "manifest.json").is_file():
+        build_corpus(corpus, corpus / "packages")
+    return train_lm(config, corpus, out)
+
+
+def train_dictionary(values: dict, source: str, out: Path, step: Step) -> Path:
+    """Train an SAE; the table [reads] of its config names model, site and text, all else is the SAE's own."""
+    from real.sae_on_text import train_on_text
+
+    reads = make_config(RealConfig, values.pop("reads", {}), source=source)
+    config = make_config(SAEConfig, values, source=source)
+    with step(f"training an SAE of {config.n_features:,} features") as progress:
+        train_on_text(config, reads, out, progress=progress)
+    return out

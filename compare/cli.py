@@ -260,3 +260,7 @@ def main() -> None:
     except ValueError as error:
         print(f"cofire: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

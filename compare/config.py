@@ -53,10 +53,7 @@ def fitted(name: str, value: Any, hint: Any, source: str) -> Any:
     casts: tuple[Callable[[Any], Any], ...] = (tuple,) if isinstance(value, list) else ()
     casts += (Path,) if isinstance(value, str) else ()
     casts += (float,) if type(value) is int else ()
-    is_stray_bool = isinstance(value, bool) and bool not in (
-        hint,
-        *get_args(hint),
-    )  # to Python, True is an int
+    is_stray_bool = isinstance(value, bool) and bool not in (hint, *get_args(hint))  # a bool is an int
     for candidate in (value, *(cast(value) for cast in casts)):
         if is_bearable(candidate, hint) and not is_stray_bool:
             return candidate
