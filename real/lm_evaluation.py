@@ -1,19 +1,58 @@
 """How good a language model is: bits per byte on held-out documents, beside n-gram baselines."""
 
+import json
 import math
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
+from real.lm_blocks import open_stream, seen_tokens
+from real.lm_config import LMConfig
 from real.ngram import KneserNey
 from real.token_stream import encode
 
 BASELINES = {"unigram": 1, "bigram": 2, "trigram": 3}
 """Name -> order."""
+
+
+def measure_quality(out_folder: Path, documents: list[str]) -> dict:
+    """Bits per byte of a finished run's model and of n-gram models on documents that it has not seen.
+
+    The n-grams are fitted twice: to exactly the tokens that the model was trained on, and to the whole
+    training split (`..._whole_corpus`).
+    """
+    config = LMConfig(**json.loads((out_folder / "config.json").read_text()))
+    train = open_stream(out_folder, "train", config)
+    seen = seen_tokens(train, config)
+    model = evaluate_lm(out_folder / "model", documents)
+    fair = evaluate_baselines(out_folder / "model", train, documents, seen)
+    strong = evaluate_baselines(out_folder / "model", train, documents)
+    quality = {"bits_per_byte": model["bits_per_byte"]}
+    quality |= {name: score["bits_per_byte"] for name, score in fair.items()}
+    quality |= {f"{name}_whole_corpus": score["bits_per_byte"] for name, score in strong.items()}
+    quality |= {
+        "nats_per_token": model["nats_per_token"],
+        "tokens_trained": config.steps * config.batch * config.context,
+        "tokens_in_corpus": len(train),
+        "distinct_tokens_seen": int(seen.sum()),
+        "held_out_documents": model["documents"],
+        "held_out_tokens": model["tokens"],
+        "held_out_bytes": model["bytes"],
+        "seed": config.seed,
+    }
+    note = (
+        f"{quality['bits_per_byte']:.3f} bits per byte on {model['documents']} held-out documents after "
+        f"{quality['tokens_trained'] / 1e6:.1f}M training tokens; a trigram fitted to the same tokens "
+        f"{quality['trigram']:.3f}, to all {len(train) / 1e6:.1f}M of the corpus "
+        f"{quality['trigram_whole_corpus']:.3f}"
+    )
+    versions = {name: version(name) for name in ("numpy", "tokenizers", "torch", "transformers")}
+    return {"note": note, "quality": quality, "versions": versions}
 
 
 def evaluate_lm(folder: Path, documents: list[str]) -> dict:
@@ -32,14 +71,23 @@ def evaluate_lm(folder: Path, documents: list[str]) -> dict:
     return _quality(nats, stream, documents)
 
 
-def evaluate_baselines(folder: Path, train: np.ndarray, documents: list[str]) -> dict[str, dict]:
-    """The same for n-gram models fitted to a stream of training tokens; `folder` has the tokenizer."""
+def evaluate_baselines(
+    folder: Path,
+    train: Integer[np.ndarray, " tokens"],
+    documents: list[str],
+    counted: Bool[np.ndarray, " tokens"] | None = None,
+) -> dict[str, dict]:
+    """The same for n-gram models by name, fitted to the counted tokens of a stream, or to all of them.
+
+    `folder` is the model's, for its tokenizer.
+    """
     stream = _encoded(folder, documents)
     vocab = _tokenizer(folder).get_vocab_size()
-    return {
-        name: _quality(-KneserNey(train, order, vocab).log_probabilities(stream).sum(), stream, documents)
-        for name, order in BASELINES.items()
-    }
+    scores = {}
+    for name, order in BASELINES.items():
+        ngrams = KneserNey(train, order, vocab, counted=counted)
+        scores[name] = _quality(-ngrams.log_probabilities(stream).sum(), stream, documents)
+    return scores
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """Training of a small GPT-2 style language model: resumable, deterministic, one folder a run.
 
 A run's folder holds `config.json`, `tokenizer/`, `tokens/` (the encoded corpus), `log.jsonl`, the newest
-`checkpoint-<step>/` and, at the end, `model/`: an ordinary Hugging Face folder in half precision.
+`checkpoint-<step>/` and, at the end, `model/`, an ordinary Hugging Face folder in half precision, and
+`quality.json`.
 """
 
 import json
@@ -9,106 +10,27 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Int, UInt16
+from jaxtyping import Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from real.corpus import write_atomically
-from real.token_stream import STREAMS, texts_of, train_tokenizer, write_streams
+from real.corpus import load_documents, write_atomically
+from real.lm_blocks import batch_of, held_out_blocks, open_stream
+from real.lm_config import LMConfig
+from real.lm_evaluation import measure_quality
+from real.text_sample import draw
+from real.token_stream import texts_of, train_tokenizer, write_streams
 
 MAY_CHANGE = {"tokens", "decay_share", "checkpoint_every", "evaluate_every"}
 """Fields that a resumed run may change: how long it goes on, not what it has been."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LMConfig:
-    """A decoder with tied embeddings, and how it is trained. Saved beside every checkpoint."""
-
-    layers: int = 2
-    """Transformer blocks."""
-
-    width: int = 512
-    """Size of the residual stream."""
-
-    heads: int = 8
-    """Attention heads a block; must divide width."""
-
-    mlp: int = 2048
-    """Hidden size of each block's MLP."""
-
-    context: int = 128
-    """Tokens that the model sees at once."""
-
-    vocab: int = 8192
-    """Size of the byte-level BPE vocabulary."""
-
-    batch: int = 8
-    """Sequences a step."""
-
-    tokens: int = 5_000_000
-    """Training tokens in all, rounded down to whole steps."""
-
-    learning_rate: float = 1.5e-3
-    """Peak learning rate of AdamW."""
-
-    warmup_steps: int = 200
-    """Steps of linear growth from zero to the peak."""
-
-    decay_share: float = 0.2
-    """Share of all steps, at the end, in which the rate falls linearly to zero; constant before that."""
-
-    weight_decay: float = 0.01
-    """Decoupled weight decay, on matrices only."""
-
-    beta2: float = 0.98
-    """Memory of AdamW's second moment, in (0, 1)."""
-
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-
-    evaluate_every: int = 500
-    """Steps between two looks at the held-out loss."""
-
-    checkpoint_every: int = 500
-    """Steps between two checkpoints; at most this much work is lost to a kill."""
-
-    seed: int = 0
-    """Of the initial weights and of the order of the blocks."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in ("seed", "weight_decay", "decay_share", "warmup_steps") and value <= 0:
-                raise ValueError(f"expected {field.name} > 0, found {value}: give a positive number.")
-        if self.width % self.heads:
-            raise ValueError(
-                f"expected heads that divide width, found width={self.width} and heads={self.heads}: "
-                "change one of them."
-            )
-        if not 0 <= self.decay_share <= 1:
-            raise ValueError(f"expected decay_share in [0, 1], found {self.decay_share}: give a share.")
-        if self.steps <= self.warmup_steps:
-            raise ValueError(
-                f"expected more steps than warmup_steps={self.warmup_steps}, found {self.steps} "
-                f"({self.tokens} tokens / {self.batch * self.context} a step): raise tokens."
-            )
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps in the whole run."""
-        return self.tokens // (self.batch * self.context)
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: warmup, stable, decay."""
-        warmup = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
-        decay_steps = self.decay_share * self.steps
-        decay = (self.steps - step) / decay_steps if decay_steps else 1.0
-        return self.learning_rate * min(1.0, warmup, decay)
+SCORED_BYTES = 500_000
+"""Held-out text on which a finished model is scored; a minute or two for the bundled one."""
 
 
 def train_lm(
@@ -154,6 +76,10 @@ def train_lm(
         if step % config.checkpoint_every == 0 or step == config.steps:
             save_checkpoint(out_folder, model, optimizer, step)
     export_model(out_folder, out_folder / "model")
+    documents = draw(list(load_documents(corpus_folder, "held-out")), SCORED_BYTES)
+    quality = measure_quality(out_folder, [document["text"] for document in documents])
+    write_atomically(out_folder / "quality.json", json.dumps(quality, indent=1) + "\n")
+    progress(quality["note"])
     return out_folder / "model"
 
 
@@ -223,38 +149,6 @@ def mean_loss(model: torch.nn.Module, blocks: Int[Tensor, "blocks window"]) -> f
     return sum(next_token_loss(model, part).item() * len(part) for part in blocks.split(16)) / len(blocks)
 
 
-def batch_of(
-    stream: UInt16[np.ndarray, " tokens"], step: int, config: LMConfig
-) -> Int[Tensor, "batch window"]:
-    """The blocks of a step: a fresh shuffle of all blocks each epoch, known from seed and step alone."""
-    n_blocks = (len(stream) - 1) // config.context
-    wanted = range(step * config.batch, (step + 1) * config.batch)
-    blocks = [_shuffled(n_blocks, config.seed + at // n_blocks)[at % n_blocks] for at in wanted]
-    return _cut(stream, blocks, config.context)
-
-
-_orders: dict[tuple[int, int], np.ndarray] = {}
-
-
-def _shuffled(n_blocks: int, seed: int) -> np.ndarray:
-    """A permutation of the blocks; only the last one asked for is kept."""
-    if (n_blocks, seed) not in _orders:
-        _orders.clear()
-        _orders[n_blocks, seed] = np.random.default_rng(seed).permutation(n_blocks)
-    return _orders[n_blocks, seed]
-
-
-def held_out_blocks(stream: UInt16[np.ndarray, " tokens"], config: LMConfig) -> Int[Tensor, "blocks window"]:
-    """At most 256 blocks, evenly spread over the held-out stream."""
-    n_blocks = (len(stream) - 1) // config.context
-    return _cut(stream, np.linspace(0, n_blocks - 1, min(256, n_blocks)).astype(int), config.context)
-
-
-def _cut(stream: np.ndarray, blocks, context: int) -> Int[Tensor, "blocks window"]:
-    windows = [stream[block * context : block * context + context + 1] for block in blocks]
-    return torch.from_numpy(np.stack(windows).astype(np.int64))
-
-
 def prepare_tokens(config: LMConfig, corpus_folder: Path, out_folder: Path) -> None:
     """Make `tokenizer/` and `tokens/` in the run's folder, unless they are there."""
     if (out_folder / "tokens").is_dir():
@@ -264,17 +158,6 @@ def prepare_tokens(config: LMConfig, corpus_folder: Path, out_folder: Path) -> N
     unfinished.mkdir(exist_ok=True)
     write_streams(corpus_folder, tokenizer, unfinished)
     unfinished.rename(out_folder / "tokens")
-
-
-def open_stream(out_folder: Path, split: str, config: LMConfig) -> UInt16[np.ndarray, " tokens"]:
-    """A split's tokens, memory-mapped; ValueError if they do not fill one block."""
-    stream = np.load(out_folder / "tokens" / STREAMS[split], mmap_mode="r")
-    if len(stream) <= config.context:
-        raise ValueError(
-            f"expected more than context={config.context} tokens in the {split} split, found {len(stream)}: "
-            "give a larger corpus or lower context."
-        )
-    return stream
 
 
 def save_checkpoint(out_folder: Path, model, optimizer, step: int) -> None:

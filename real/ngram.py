@@ -6,7 +6,7 @@ Chen and Goodman, An Empirical Study of Smoothing Techniques for Language Modeli
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 
 UNDEFINED_DISCOUNT = 0.75
 """Taken off every count where too few n-grams were seen one to four times to estimate the discounts."""
@@ -20,11 +20,22 @@ class KneserNey:
     unigram lies the uniform distribution over the vocabulary. A stream of 60M tokens takes about a minute.
     """
 
-    def __init__(self, stream: Integer[np.ndarray, " tokens"], order: int, vocab: int, bos: int = 0) -> None:
+    def __init__(
+        self,
+        stream: Integer[np.ndarray, " tokens"],
+        order: int,
+        vocab: int,
+        *,
+        counted: Bool[np.ndarray, " tokens"] | None = None,
+        bos: int = 0,
+    ) -> None:
         if not 1 <= order <= 3:
             raise ValueError(f"expected order 1, 2 or 3, found {order}: choose one of them.")
         self.order, self.vocab, self.bos = order, vocab, bos
-        keys, counts = np.unique(self._keys(stream, order), return_counts=True)
+        learned = self._keys(stream, order)
+        if counted is not None:
+            learned = learned[counted[stream != bos]]
+        keys, counts = np.unique(learned, return_counts=True)
         if not len(keys):
             raise ValueError(f"expected tokens other than {bos} to count, found none: give a longer text.")
         self._levels = [_Level.fit(keys, counts, vocab)]

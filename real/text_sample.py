@@ -17,15 +17,14 @@ def write_sample(
     """Write `path` (.jsonl.xz) with about `n_bytes` of text; returns the bytes of text of each split.
 
     Only sources that may be redistributed take part. All their held-out documents go in, first; then train
-    documents, from each source its share of what is left, in the order of a hash of their names. ValueError
-    if the held-out documents alone are more than n_bytes.
+    documents that `draw` picks to fill what is left. ValueError if the held-out documents alone are more.
     """
     free = {source.package for source in sources if source.redistributed}
     held_out = [one for one in load_documents(corpus, "held-out") if one["source"] in free]
     used = sum(map(_size, held_out))
     if used > n_bytes:
         raise ValueError(f"expected n_bytes to hold {used} held-out bytes, found {n_bytes}: raise n_bytes.")
-    train = _draw([one for one in load_documents(corpus, "train") if one["source"] in free], n_bytes - used)
+    train = draw([one for one in load_documents(corpus, "train") if one["source"] in free], n_bytes - used)
     unfinished = path.with_name(path.name + ".partial")
     with lzma.open(unfinished, "wt", encoding="utf-8", preset=9) as out:
         for document in held_out + train:
@@ -34,15 +33,11 @@ def write_sample(
     return {"held-out": used, "train": sum(map(_size, train))}
 
 
-def read_sample(path: Path, split: str) -> list[dict]:
-    """Documents of one split of a sample, in its order."""
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        documents = [json.loads(line) for line in lines]
-    return [one for one in documents if one["split"] == split]
+def draw(documents: list[dict], n_bytes: int) -> list[dict]:
+    """About n_bytes of documents, from each source its share, in the order of a hash of their names.
 
-
-def _draw(documents: list[dict], n_bytes: int) -> list[dict]:
-    """From each source its share of n_bytes; a document too long for what is left is passed over."""
+    A document too long for what is left of its source's share is passed over.
+    """
     by_source = defaultdict(list)
     for document in documents:
         by_source[document["source"]].append(document)
@@ -55,6 +50,13 @@ def _draw(documents: list[dict], n_bytes: int) -> list[dict]:
                 drawn.append(document)
                 left -= _size(document)
     return drawn
+
+
+def read_sample(path: Path, split: str) -> list[dict]:
+    """Documents of one split of a sample, in its order."""
+    with lzma.open(path, "rt", encoding="utf-8") as lines:
+        documents = [json.loads(line) for line in lines]
+    return [one for one in documents if one["split"] == split]
 
 
 def _size(document: dict) -> int:

@@ -10,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from real.lm_blocks import batch_of, seen_tokens
+from real.lm_config import LMConfig
 from real.lm_evaluation import evaluate_baselines, evaluate_lm, log_probabilities
-from real.lm_training import LMConfig, batch_of, checkpoints, new_model, train_lm
+from real.lm_training import checkpoints, new_model, train_lm
 from real.token_stream import END_OF_TEXT, encode
 
 SMALL = LMConfig(
@@ -122,6 +124,23 @@ def test_an_epoch_visits_each_block_once():
     assert all((blocks[:, -1] - blocks[:, 0] == 16).all() for blocks in batches)
     second_epoch = torch.cat([batch_of(stream, step, SMALL) for step in range(10, 20)])
     assert not torch.equal(second_epoch, torch.cat(batches))
+
+
+def test_seen_tokens_are_those_that_the_steps_predict():
+    stream = np.arange(16 * 40 + 1).astype(np.uint16)
+    config = replace(SMALL, tokens=64 * 7)
+    predicted = torch.cat([batch_of(stream, step, config)[:, 1:] for step in range(7)])
+    assert np.flatnonzero(seen_tokens(stream, config)).tolist() == sorted(predicted.flatten().tolist())
+
+
+def test_a_run_ends_with_its_quality_beside_the_baselines(run):
+    saved = json.loads((run / "quality.json").read_text())
+    quality = saved["quality"]
+    assert quality["tokens_trained"] == SMALL.tokens
+    assert quality["trigram_whole_corpus"] <= quality["trigram"] < quality["bigram"] < quality["unigram"]
+    assert quality["bits_per_byte"] < quality["unigram"]
+    assert f"{quality['bits_per_byte']:.3f} bits per byte" in saved["note"]
+    assert saved["versions"]["torch"] == torch.__version__
 
 
 def test_the_rate_warms_up_stays_and_decays():

@@ -82,6 +82,14 @@ def test_longer_histories_help_on_a_chain_of_second_order():
     assert bits[2] == pytest.approx(entropy, abs=0.1)  # 200 histories, 75 tokens each: estimation error
 
 
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_only_counted_tokens_are_learned_from(order):
+    counted = np.array([False] * 5 + [True] * 3)
+    some = KneserNey(TINY, order, vocab=4, counted=counted)
+    second_document = KneserNey(TINY[5:], order, vocab=4)
+    np.testing.assert_array_equal(some.log_probabilities(TINY), second_document.log_probabilities(TINY))
+
+
 def test_a_stream_that_does_not_begin_a_document_is_refused():
     with pytest.raises(ValueError, match="expected a stream that begins with 0, found"):
         KneserNey(np.array([1, 2, 3]), 2, vocab=4)
