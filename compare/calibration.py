@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ class Drawn:
     activity: Float[np.ndarray, " n"]
 
 
+@runtime_checkable
 class Drawable(Protocol):
     def draw(self, rng: np.random.Generator) -> Drawn: ...
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -11,7 +10,8 @@ from torch import Tensor
 from compare.dyads import ArrayColumns, Columns, Matrix, SourceColumns, Survey, TileSource, node_grams, survey
 from compare.effects import Projection, additive_effects, no_effects
 
-Effects = Literal["none", "additive", "product"]
+Effects = str
+"""One of "none", "additive", "product"; checked by hand, with a message that helps."""
 Activity = Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
 
 
@@ -82,7 +82,7 @@ def prepare(design: "Design", found: Survey, effects: Effects) -> Prepared:
     if prepared.df_pairs < 1:
         raise ValueError(
             f"expected more pairs than the {found.n_pairs - prepared.df_pairs} parameters, found "
-            f"{found.n_pairs} pairs of {prepared.is_alive.sum()} features: use more features or fewer columns."
+            f"{found.n_pairs} pairs of {prepared.is_alive.sum()} features: use more features, fewer columns."
         )
     if seen is not None:
         _check_left(prepared.grams.sum(0) / 2, seen, design.names[:-1])
@@ -145,7 +145,11 @@ def _base_columns(
         raise ValueError(
             "expected three arrays, found fewer: give co-occurrence and similarity, or a tile source."
         )
-    arrays = {"cosine": cosine, "co": cooccurrence, "sim": similarity, **(covariates or {})}
+    arrays = {"cosine": cosine, "co": cooccurrence, "sim": similarity}
+    taken = sorted(set(arrays) & set(covariates or {}))
+    if taken:
+        raise ValueError(f"expected covariates with names of their own, found {taken}: rename them.")
+    arrays |= covariates or {}
     base = ArrayColumns(arrays, mask)
     base.check_symmetry()
     return base

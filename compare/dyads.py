@@ -29,6 +29,7 @@ class TileSource(Protocol):
         ...
 
 
+@runtime_checkable
 class Columns(Protocol):
     """Named values for every pair; only pairs i < j that are used count."""
 
@@ -125,12 +126,12 @@ class Survey:
         return self.sums.sum(1) / (2 * self.n_pairs)
 
 
-def survey(columns: Columns, tile: int = TILE) -> Survey:
+def survey(columns: Columns) -> Survey:
     """Degrees, sums and ranges; raises ValueError where a used pair is not finite or no pair is used."""
     k = len(columns.names)
     degree, sums, squares = np.zeros(columns.n, np.int64), np.zeros((k, columns.n)), np.zeros(k)
     low, high = np.full(k, np.inf), np.full(k, -np.inf)
-    for rows, cols in tiles(columns.n, tile):
+    for rows, cols in tiles(columns.n):
         block, used = columns.tile(rows, cols)
         degree[rows] += used.sum(1)
         degree[cols] += used.sum(0)
@@ -150,20 +151,16 @@ def survey(columns: Columns, tile: int = TILE) -> Survey:
     if not degree.any():
         raise ValueError(
             f"expected pairs i < j to use, found none among {columns.n} features: the mask is True above "
-            "its diagonal "
-            "where a pair counts."
+            "its diagonal where a pair counts."
         )
     return Survey(degree, sums, squares, low, high)
 
 
-def node_grams(
-    columns: Columns, shifts: Float[np.ndarray, "k n"] | None = None, tile: int = TILE
-) -> Float[np.ndarray, "n k k"]:
+def node_grams(columns: Columns, shifts: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "n k k"]:
     """G_i = sum over the pairs of feature i of u u', where u = the columns less shifts of both features."""
     k, n = len(columns.names), columns.n
-    shifts = np.zeros((k, n)) if shifts is None else shifts
     packed = np.zeros((k * (k + 1) // 2, n))
-    for rows, cols in tiles(n, tile):
+    for rows, cols in tiles(n):
         block, used = columns.tile(rows, cols)
         into_rows = np.zeros((packed.shape[0], block.shape[1]))
         into_cols = np.zeros((packed.shape[0], block.shape[2]))
@@ -176,12 +173,12 @@ def node_grams(
     return grams
 
 
-def tiles(n: int, tile: int = TILE) -> Iterator[tuple[slice, slice]]:
+def tiles(n: int) -> Iterator[tuple[slice, slice]]:
     """Squares that cover the pairs i < j of n features, each once."""
-    starts = range(0, n, tile)
-    for row in starts:
-        for col in starts[row // tile :]:
-            yield slice(row, min(row + tile, n)), slice(col, min(col + tile, n))
+    starts = range(0, n, TILE)
+    for at, row in enumerate(starts):
+        for col in starts[at:]:
+            yield slice(row, min(row + TILE, n)), slice(col, min(col + TILE, n))
 
 
 def as_square(array: Matrix, name: str) -> Shaped[np.ndarray, "n n"]:

@@ -9,11 +9,11 @@ often.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, no_type_check
+from typing import no_type_check
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from numba import njit, prange
 from scipy import stats
 
@@ -72,10 +72,10 @@ def permute(
     cooccurrence: Matrix | None = None,
     similarity: Matrix | None = None,
     *,
-    permutations: int | Int[np.ndarray, "draws n"] = 999,
+    permutations: int | Integer[np.ndarray, "draws n"] = 999,
     seed: int = 0,
     mask: Matrix | None = None,
-    method: Literal["dsp", "moments"] = "dsp",
+    method: str = "dsp",
     covariates: Mapping[str, Matrix] | None = None,
     effects: Effects = "none",
     center: bool = True,
@@ -128,7 +128,7 @@ def permute(
     return _permuted(prepared, alive, orders.astype(np.uint32))
 
 
-def _permuted(prepared: Prepared, alive: np.ndarray, orders: Int[np.ndarray, "draws n"]) -> Permutation:
+def _permuted(prepared: Prepared, alive: np.ndarray, orders: Integer[np.ndarray, "draws n"]) -> Permutation:
     gram = prepared.grams.sum(0) / 2
     residuals = _residual_weights(gram, prepared.terms)
     columns = _whole(prepared, alive)
@@ -213,7 +213,7 @@ def _residual_weights(gram: np.ndarray, terms: list[str]) -> Float[np.ndarray, "
 def _t_statistics(
     gram: np.ndarray, cross: np.ndarray, squares: np.ndarray, df: int
 ) -> Float[np.ndarray, "draws slopes"]:
-    """t of a moved residual that takes its regressor's place, from its sums with all columns and its square."""
+    """t of a moved residual in its regressor's place, from its sums with all columns and its square."""
     k = len(gram) - 1
     t = np.empty(squares.shape)
     for a in range(k - 1):

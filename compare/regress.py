@@ -4,7 +4,7 @@ Pairs that share a feature are not independent, so the default error deletes fea
 """
 
 from collections.abc import Mapping
-from typing import Literal, no_type_check
+from typing import no_type_check
 
 import numpy as np
 import pandas as pd
@@ -58,12 +58,14 @@ def dyadic_ols(
     *,
     mask: Matrix | None = None,
     constant: bool = True,
-    effects: Literal["none", "additive"] = "none",
+    effects: Effects = "none",
 ) -> Fit:
     """Least squares of any value of pairs on any named columns, [n, n] each, with the same errors as `fit`.
 
     `constant` puts `const` first; leave it out where columns sum to one already, such as indicators of cells.
     """
+    if effects not in ("none", "additive"):
+        raise ValueError(f"expected effects 'none' or 'additive', found {effects!r}: choose one.")
     if effects != "none" and not constant:
         raise ValueError(
             "expected a constant with feature effects, found constant=False: effects contain one; leave a "
