@@ -91,7 +91,7 @@ def measure_cells(
     freedom = np.array([degrees_of_freedom(cell) for cell in members])
     rows = [
         {"n_pairs": int(cell.sum()), "n_features": n_taking_part(cell)}
-        | estimate(means[k], covariance[k, k] ** 0.5, freedom[k], margin=MARGIN / d_eff**0.5)
+        | estimate(means[k], covariance[k, k] ** 0.5, int(freedom[k]), margin=MARGIN / d_eff**0.5)
         | describe(cosine[cell], d_eff)
         | {"feasible_from": least_feasible_mean(cell), "problem": problems[k]}
         for k, cell in enumerate(members)
@@ -140,7 +140,7 @@ def describe(values: Float[np.ndarray, " pairs"], d_eff: float) -> dict:
     }
 
 
-def estimate(mean: float, se: float, df: float, margin: float | None = None) -> dict:
+def estimate(mean: float, se: float, df: int, margin: float | None = None) -> dict:
     """Interval, one-sided tests and, with a margin, two one-sided tests of |mean| < margin; NaN without an
     error.
 
@@ -154,7 +154,7 @@ def estimate(mean: float, se: float, df: float, margin: float | None = None) -> 
         "se": float(se),
         "low": float(mean - half),
         "high": float(mean + half),
-        "df": int(df),
+        "df": df,
         "p_below": float(t.cdf(mean / se)) if t else np.nan,
         "p_above": float(t.sf(mean / se)) if t else np.nan,
     }
@@ -175,7 +175,7 @@ def contrast(base: str, means, covariance, freedom) -> dict:
         weights[CELLS.index((level, "different"))] = -sign
     used = weights != 0
     variance = weights[used] @ covariance[np.ix_(used, used)] @ weights[used]
-    return estimate(weights[used] @ means[used], variance**0.5, freedom[used].min())
+    return estimate(weights[used] @ means[used], variance**0.5, int(freedom[used].min()))
 
 
 def least_feasible_mean(cell: Bool[np.ndarray, "n n"]) -> float:
