@@ -126,7 +126,7 @@ def system_of(system: str, values: dict, source: str, surrogate: Path | None = N
 
 
 def train_language_model(values: dict, source: str, corpus: Path, out: Path) -> Path:
-    """Train a language model of the bundled kind on a corpus, which is fetched and built if it is not there."""
+    """Train a language model of the bundled kind on a corpus, fetched and built if it is not there."""
     from real.corpus import build_corpus
     from real.lm_training import LMConfig, train_lm
 
