@@ -18,21 +18,20 @@ BLOCKS = ("transformer.h", "model.layers", "gpt_neox.layers", "model.language_mo
 
 HOOKS = {
     "hook_resid_pre": (("", "input"),),
-    "hook_resid_mid": (
-        ("pre_feedforward_layernorm", "input"),
-        ("ln_2", "input"),
-        ("post_attention_layernorm", "input"),
-    ),
+    "hook_resid_mid": (("ln_2", "input"), ("post_attention_layernorm", "input")),
     "hook_resid_post": (("", "output"),),
-    "hook_mlp_out": (("post_feedforward_layernorm", "output"), ("mlp", "output")),
-    "hook_attn_out": (
-        ("attn", "output"),
-        ("attention", "output"),
-        ("self_attn", "output"),
-    ),
+    "hook_mlp_out": (("mlp", "output"),),
+    "hook_attn_out": (("attn", "output"), ("attention", "output"), ("self_attn", "output")),
     "mlp.hook_post": (("mlp.c_proj", "input"), ("mlp.down_proj", "input"), ("mlp.dense_4h_to_h", "input")),
 }
-"""TransformerLens' name of a site -> where it may lie in a block, best first."""
+"""TransformerLens' name of a site -> where it may lie in a block; the first that the block has counts."""
+
+SANDWICHED = {
+    "hook_resid_mid": (("pre_feedforward_layernorm", "input"),),
+    "hook_mlp_out": (("post_feedforward_layernorm", "output"),),
+    "hook_attn_out": (("post_attention_layernorm", "output"),),
+}
+"""The same where a norm stands before and after attention and MLP (Gemma 2 and 3): what joins the stream."""
 
 SITE = re.compile(r"blocks\.(\d+)\.(.+)")
 
@@ -186,7 +185,8 @@ class LanguageModel:
         )  # then nothing lies in the middle
         if found and not (is_parallel and found[2] == "hook_resid_mid"):
             for path in (f"{blocks}.{found[1]}" for blocks in BLOCKS):
-                for inner, side in HOOKS.get(found[2], ()) if path in modules else ():
+                hooks = HOOKS | (SANDWICHED if f"{path}.pre_feedforward_layernorm" in modules else {})
+                for inner, side in hooks.get(found[2], ()) if path in modules else ():
                     if (inside := f"{path}.{inner}".rstrip(".")) in modules:
                         return modules[inside], side
         n_layers = getattr(self.model.config, "num_hidden_layers", 0)

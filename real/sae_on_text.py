@@ -54,7 +54,7 @@ def site_activations(
 def train_on_text(
     sae_config: SAEConfig, real_config: RealConfig, out: Path, *, progress: Progress | None = None
 ) -> SAE:
-    """Train an SAE on the model and text that a config names; it goes, with its quality, to the folder `out`."""
+    """Train an SAE on the model and text of a config; it and its quality go to the folder `out`."""
     model = LanguageModel.load(real_config.model_source, device=real_config.device, name=real_config.model)
     text = read_text(real_config.text_file, split=real_config.split)
     blocks = token_blocks(text, model.tokenizer, context=real_config.context)

@@ -49,7 +49,7 @@ class State:
     def start(cls, config: SAEConfig, source: Source) -> "State":
         """Unit decoder rows drawn at random, the encoder their transpose, the bias at the inputs' mean."""
         rows = source(0, FIRST_LOOK).float()
-        scale = rows.shape[1] ** 0.5 / rows.norm(dim=1).mean().item()
+        scale = (rows.shape[1] ** 0.5 / rows.norm(dim=1).mean()).item()
         if not 0 < scale < float("inf"):
             raise ValueError(
                 f"expected activations that are finite and not all zero, found a scale of "

@@ -1,7 +1,8 @@
 """A language model and its SAE as a System: feature directions, and what the features did on a text."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -34,8 +35,8 @@ class Batch:
 class RealSystem:
     """Presents System, HasEncoder, HasSite, HasVocabulary and HasProvenance.
 
-    Inputs are the site's activations as the SAE reads them, before its bias is taken off; `encoder` is the slope
-    of the pre-activations in them. Batches hold whole sequences, numbered over the stream.
+    Inputs are the site's activations as the SAE reads them, before its bias is taken off; `encoder` is the
+    slope of the pre-activations in them. Batches hold whole sequences, numbered over the stream.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class RealSystem:
 
     def with_sae(self, name: str) -> "RealSystem":
         """The same model and text through another SAE: a bundled one's name, or a folder."""
-        config = replace(self.config, sae=name)
+        config = dataclasses.replace(self.config, sae=name)
         sae = load_sae(config.sae_folder, device=config.device)
         return RealSystem(self.language_model, sae, self.blocks, config, text_sha256=self.text_sha256)
 
@@ -95,8 +96,8 @@ class RealSystem:
         return self.stream_with(lambda inputs: inputs)
 
     @torch.no_grad()
-    def stream_with(self, change: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
-        """The same tokens with the features' inputs passed through `change`, and all that follows from that.
+    def stream_with(self, replace: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
+        """The same tokens with the features' inputs passed through `replace`, and all that follows from that.
 
         Positions that are dropped are left as they are.
         """
@@ -107,7 +108,7 @@ class RealSystem:
 
             def swap(site: Tensor, read: list = read) -> Tensor:
                 kept = site[:, first:].flatten(0, 1)
-                read.append(change(self.sae.read(kept)))
+                read.append(replace(self.sae.read(kept)))
                 changed = site.clone()
                 changed[:, first:] = self.sae.write(read[0], kept).view_as(site[:, first:])
                 return changed

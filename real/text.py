@@ -10,13 +10,14 @@ import lzma
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """What is asked of a tokenizer; those of Hugging Face fit."""
 

@@ -1,0 +1,99 @@
+import math
+
+import pytest
+import torch
+from tiny_models import FAMILIES, tiny_language_model
+
+from real.controls import (
+    entropy_matching_scale,
+    isotropic_directions,
+    matched_directions,
+    mean_entropy,
+    rerandomise,
+)
+
+SAMPLE = torch.randint(256, (4, 16), generator=torch.Generator().manual_seed(1))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_isotropic_directions_are_unit_and_have_no_preferred_direction():
+    rows = isotropic_directions(20_000, 8, generator=generator())
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(20_000))
+    assert rows.mean(0).abs().max() < 0.01  # standard error .0025
+    torch.testing.assert_close(rows.T @ rows / 20_000, torch.eye(8) / 8, rtol=0, atol=0.006)
+
+
+def test_matched_directions_have_the_same_second_moment_up_to_their_length():
+    spread = torch.tensor([1.0, 0.8, 0.6, 0.6, 0.5, 0.5, 0.4, 0.4])
+    like = torch.randn(20_000, 8, generator=generator()) * spread
+    rows = matched_directions(like, 20_000, generator=generator(1))
+    unit = torch.nn.functional.normalize(like, dim=1)
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(20_000))
+    # making rows unit shrinks large axes a little once more, hence the tolerance
+    torch.testing.assert_close(rows.T @ rows / 20_000, unit.T @ unit / 20_000, rtol=0, atol=0.05)
+    assert (rows.T @ rows).diagonal().argsort().tolist()[-1] == 0
+
+
+def test_matched_directions_do_not_depend_on_the_lengths_of_the_rows():
+    like = torch.randn(50, 4, generator=generator())
+    longer = like * torch.linspace(1, 9, 50)[:, None]
+    one, other = (matched_directions(rows, 30, generator=generator()) for rows in (like, longer))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_rerandomised_model_keeps_each_tensors_moments_and_nothing_else(family):
+    trained = tiny_language_model(family)
+    random = rerandomise(trained, SAMPLE, seed=0, keep_embeddings=False)
+    drawn = dict(random.model.named_parameters())
+    for name, tensor in trained.model.named_parameters():
+        if tensor.std(correction=0) == 0:
+            assert torch.equal(tensor, drawn[name])  # norms of an untrained model: all ones
+        else:
+            assert not torch.equal(tensor, drawn[name])
+        if tensor.numel() > 4000:
+            error = tensor.std().item() * 5 / math.sqrt(tensor.numel())
+            assert abs(drawn[name].mean() - tensor.mean()) < error
+            assert abs(drawn[name].std() - tensor.std()) < error
+    assert random.sha256 != trained.sha256
+    assert rerandomise(trained, SAMPLE, seed=0, keep_embeddings=False).sha256 == random.sha256
+    assert rerandomise(trained, SAMPLE, seed=1, keep_embeddings=False).sha256 != random.sha256
+
+
+def test_embeddings_may_stay():
+    trained = tiny_language_model()
+    random = rerandomise(trained, SAMPLE, seed=0, keep_embeddings=True)
+    drawn = dict(random.model.named_parameters())
+    for name, tensor in trained.model.named_parameters():
+        if name == "transformer.wte.weight":
+            assert torch.equal(tensor, drawn[name])
+    assert not torch.equal(
+        drawn["transformer.h.0.mlp.c_fc.weight"], trained.model.transformer.h[0].mlp.c_fc.weight
+    )
+
+
+def test_outputs_of_a_rerandomised_model_are_as_uncertain_as_the_trained_models():
+    trained = tiny_language_model()
+    random = rerandomise(trained, SAMPLE, seed=0, keep_embeddings=False)
+
+    def entropy(model):
+        _, outputs = model.run(SAMPLE, "blocks.0.hook_mlp_out")
+        return torch.special.entr(outputs).sum(-1).mean().item()
+
+    assert entropy(random) == pytest.approx(entropy(trained), abs=1e-3)
+    assert random.logit_scale != 1.0
+
+
+@pytest.mark.parametrize("entropy", [0.2, 1.0, 2.0])
+def test_the_matching_scale_gives_the_entropy_that_was_asked_for(entropy):
+    logits = torch.randn(200, 10, generator=generator())
+    scale = entropy_matching_scale(logits, entropy)
+    assert mean_entropy(logits * scale) == pytest.approx(entropy, abs=2e-4)
+
+
+def test_logits_that_say_nothing_cannot_be_scaled():
+    with pytest.raises(ValueError, match="hardly differ"):
+        entropy_matching_scale(torch.zeros(5, 10), 1.0)

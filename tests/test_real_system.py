@@ -1,0 +1,187 @@
+import dataclasses
+
+import pytest
+import torch
+from tiny_models import tiny_language_model, tiny_model, tiny_text, tiny_tokenizer
+
+from compare.system import HasEncoder, HasProvenance, HasSite, HasVocabulary, check_system
+from real.config import RealConfig, SAEConfig
+from real.sae import SAE
+from real.sae_files import load_sae, save_sae
+from real.sae_on_text import TextActivations, cross_entropy, splice_losses, train_on_text
+from real.system import RealSystem
+from real.text import Text, token_blocks
+
+WIDTH, FEATURES = 16, 24
+CONFIG = RealConfig(context=16, batch_tokens=64, n_tokens=600, sae="made in the test")
+
+
+def some_sae(width=WIDTH, **changes) -> SAE:
+    def draw(*shape, seed):
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+    parts = {
+        "W_enc": draw(width, FEATURES, seed=1),
+        "W_dec": draw(FEATURES, width, seed=2),
+        "b_enc": draw(FEATURES, seed=3),
+        "b_dec": draw(width, seed=4),
+    }
+    return SAE(**({"architecture": "topk", "k": 4} | parts | changes))
+
+
+def some_blocks(n=20):
+    text = Text([tiny_text()], "letters", "hash")
+    return token_blocks(text, tiny_tokenizer(), context=16)[:n]
+
+
+def some_system(**changes) -> RealSystem:
+    config = dataclasses.replace(CONFIG, **changes)
+    return RealSystem(tiny_language_model(), some_sae(), some_blocks(), config, text_sha256="hash")
+
+
+def joined(batches) -> dict[str, torch.Tensor]:
+    names = ("inputs", "activations", "outputs", "tokens", "sequences", "preactivations")
+    batches = list(batches)
+    values = {name: [getattr(batch, name) for batch in batches] for name in names}
+    return {
+        name: torch.cat([v.to_dense() if v.is_sparse_csr else v for v in vs]) for name, vs in values.items()
+    }
+
+
+def test_it_goes_through_the_door_with_all_its_abilities():
+    system = some_system()
+    check_system(system)
+    assert all(isinstance(system, ability) for ability in (HasEncoder, HasSite, HasVocabulary, HasProvenance))
+    assert system.provenance["inputs"]["text"] == "hash"
+    assert len(system.vocabulary) == 257
+
+
+@pytest.mark.parametrize("dropped", [True, False])
+def test_a_stream_is_what_the_model_does_token_by_token(dropped):
+    system = some_system(drop_first_position=dropped)
+    seen = joined(system.stream())
+    first, blocks = int(dropped), some_blocks()
+    site, outputs = system.language_model.run(blocks, CONFIG.site)
+    assert torch.equal(seen["tokens"], blocks[:, first:].flatten())
+    assert torch.equal(seen["sequences"], torch.arange(20).repeat_interleave(16 - first))
+    torch.testing.assert_close(seen["inputs"], site[:, first:].flatten(0, 1))
+    torch.testing.assert_close(seen["outputs"], outputs[:, first:].flatten(0, 1))
+    expected = system.sae.activations(seen["inputs"]).to_dense()
+    torch.testing.assert_close(seen["activations"], expected)
+    assert system.n_tokens == len(seen["tokens"]) == 20 * (16 - first)
+
+
+def test_a_stream_starts_afresh_and_does_not_depend_on_the_batches():
+    system = some_system()
+    once, again = joined(system.stream()), joined(system.stream())
+    at_once = joined(some_system(batch_tokens=10_000).stream())
+    for name, values in once.items():
+        assert torch.equal(values, again[name])
+        torch.testing.assert_close(values, at_once[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalisation", ["none", "layer_norm", "constant_norm_rescale"])
+def test_preactivations_are_affine_in_the_inputs_with_slope_encoder(normalisation):
+    sae = some_sae(normalize_activations=normalisation)
+    system = RealSystem(tiny_language_model(), sae, some_blocks(), CONFIG)
+    seen = joined(system.stream())
+    slope_part = seen["inputs"] @ system.encoder.T
+    constant = seen["preactivations"] - slope_part
+    torch.testing.assert_close(constant, constant[:1].expand_as(constant), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("normalisation", ["none", "layer_norm"])
+def test_replacing_the_inputs_by_themselves_changes_nothing(normalisation):
+    sae = some_sae(normalize_activations=normalisation)
+    system = RealSystem(tiny_language_model(), sae, some_blocks(), CONFIG)
+    one, other = joined(system.stream()), joined(system.stream_with(lambda inputs: inputs.clone()))
+    for name, values in one.items():
+        torch.testing.assert_close(values, other[name], rtol=1e-4, atol=1e-5)
+    _, untouched = system.language_model.run(system.blocks, CONFIG.site)
+    torch.testing.assert_close(one["outputs"], untouched[:, 1:].flatten(0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_replaced_inputs_reach_features_and_outputs_but_not_the_dropped_position():
+    system = some_system()
+    seen = joined(system.stream_with(torch.zeros_like))
+    assert not seen["inputs"].any()
+    assert (seen["preactivations"] == seen["preactivations"][0]).all()
+
+    def blank(site):
+        changed = site.clone()
+        changed[:, 1:] = 0
+        return changed
+
+    _, outputs = system.language_model.run(some_blocks(), CONFIG.site, replace=blank)
+    torch.testing.assert_close(seen["outputs"], outputs[:, 1:].flatten(0, 1))
+
+
+def test_an_sae_of_another_width_is_refused_naming_both():
+    with pytest.raises(ValueError, match="width 12, which the SAE reads, found width 16"):
+        RealSystem(tiny_language_model(), some_sae(width=12), some_blocks(), CONFIG)
+
+
+def test_a_system_is_loaded_from_what_its_config_names(tmp_path):
+    tiny_model().save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    save_sae(some_sae(), tmp_path / "sae")
+    save_sae(some_sae(k=2), tmp_path / "other")
+    (tmp_path / "text.txt").write_text(tiny_text())
+    config = dataclasses.replace(
+        CONFIG, model=str(tmp_path / "model"), sae=str(tmp_path / "sae"), text=str(tmp_path / "text.txt")
+    )
+    system = RealSystem.load(config)
+    assert system.n_tokens == 600
+    check_system(system)
+    other = system.with_sae(str(tmp_path / "other"))
+    assert torch.equal(other.blocks, system.blocks)
+    assert next(other.stream()).activations.values().numel() <= 2 * 60
+
+
+@pytest.mark.parametrize("wrong", [{"context": 1}, {"batch_tokens": 8}, {"n_tokens": 0}, {"site": ""}])
+def test_configs_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        dataclasses.replace(CONFIG, **wrong)
+
+
+def test_training_activations_pass_over_the_whole_text_and_repeat_part_by_part():
+    model, blocks = tiny_language_model(), some_blocks(8)
+    source = TextActivations(model, blocks, CONFIG, seed=0)
+    whole = torch.cat([source(part, 60) for part in range(2)])  # 15 positions a sequence: 8 sequences
+    site = model.activations(blocks, CONFIG.site)[:, 1:].flatten(0, 1)
+    torch.testing.assert_close(whole.sum(0), site.sum(0), rtol=1e-4, atol=1e-3)
+    assert torch.equal(source(1, 60), whole[60:])
+    assert not torch.allclose(torch.cat([source(2, 60), source(3, 60)]), whole)  # another order
+    assert source(5, 100).shape == (100, WIDTH)  # more than a whole pass holds no surprise
+
+
+def test_cross_entropy_is_the_models_own():
+    model, blocks = tiny_language_model(), some_blocks()
+    config = dataclasses.replace(CONFIG, drop_first_position=False)
+    theirs = model.model(blocks, labels=blocks).loss.item()
+    assert cross_entropy(model, blocks, config, None) == pytest.approx(theirs, rel=1e-5)
+
+
+def test_an_sae_that_loses_nothing_costs_nothing_and_one_that_writes_zeros_costs_all():
+    eye = torch.eye(WIDTH)
+    both_signs = {"W_enc": torch.cat([eye, -eye], 1), "W_dec": torch.cat([eye, -eye])}
+    perfect = some_sae(architecture="standard", b_enc=torch.zeros(32), b_dec=torch.zeros(16), **both_signs)
+    model, blocks = tiny_language_model(), some_blocks()
+    found = splice_losses(model, perfect, blocks, CONFIG)
+    assert found["loss_recovered"] == pytest.approx(1.0, abs=1e-4)
+    silent = some_sae(W_dec=torch.zeros(FEATURES, WIDTH), b_dec=torch.zeros(WIDTH))
+    assert splice_losses(model, silent, blocks, CONFIG)["loss_recovered"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_sae_trained_on_a_text_is_saved_with_its_quality(tmp_path):
+    tiny_model().save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    (tmp_path / "text.txt").write_text(tiny_text())
+    config = dataclasses.replace(CONFIG, model=str(tmp_path / "model"), text=str(tmp_path / "text.txt"))
+    small = SAEConfig(n_features=32, k=4, n_activations=4096, batch=64, part=512, learning_rate=1e-2)
+    train_on_text(small, config, tmp_path / "sae")
+    quality = load_sae(tmp_path / "sae").metadata["quality"]
+    assert 0 < quality["explained_variance"] < 1
+    assert quality["l0"] <= 4
+    assert quality["loss"] < quality["loss_with_zeros"] + 1
+    assert load_sae(tmp_path / "sae").metadata["hook_name"] == CONFIG.site

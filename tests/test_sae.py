@@ -1,0 +1,273 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from real.sae import SAE, sparse_rows, top_k
+from real.sae_files import add_metadata, load_sae, save_sae
+
+WIDTH, FEATURES, TOKENS = 6, 20, 50
+
+
+def draw(*shape, seed=0, scale=1.0):
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def make(architecture="topk", **changes) -> SAE:
+    extra = {
+        "topk": {"k": 3},
+        "abstopk": {"k": 3},
+        "jumprelu": {"threshold": draw(FEATURES, seed=5).abs()},
+        "gated": {"b_mag": draw(FEATURES, seed=6), "r_mag": draw(FEATURES, seed=7, scale=0.3)},
+    }
+    parts = {
+        "W_enc": draw(WIDTH, FEATURES, seed=1),
+        "W_dec": draw(FEATURES, WIDTH, seed=2),
+        "b_enc": draw(FEATURES, seed=3, scale=0.3),
+        "b_dec": draw(WIDTH, seed=4),
+    }
+    return SAE(architecture=architecture, **(parts | extra.get(architecture, {}) | changes))
+
+
+SITE = draw(TOKENS, WIDTH, seed=9) + 0.5
+
+
+def dense(activations):
+    return activations.to_dense() if activations.is_sparse_csr else activations
+
+
+def by_definition(sae: SAE, x: torch.Tensor) -> torch.Tensor:
+    """Activations as the papers define them, one line an architecture."""
+    centred = x - sae.b_dec * sae.apply_b_dec_to_input
+    before = centred @ sae.W_enc + sae.b_enc
+    if sae.architecture == "standard":
+        return before.clamp(min=0)
+    if sae.architecture == "jumprelu":
+        return torch.where(before > sae.threshold, before, 0.0)
+    if sae.architecture == "gated":
+        magnitude = centred @ (sae.W_enc * sae.r_mag.exp()) + sae.b_mag
+        return (before > 0) * magnitude.clamp(min=0)
+    score = before.abs() if sae.architecture == "abstopk" else before
+    kth = score.sort(descending=True).values[:, sae.k - 1 : sae.k]
+    kept = torch.where(score >= kth, before, 0.0)
+    return kept if sae.architecture == "abstopk" else kept.clamp(min=0)
+
+
+ALL = ["standard", "topk", "abstopk", "jumprelu", "gated"]
+
+
+@pytest.mark.parametrize("is_shifted", [True, False])
+@pytest.mark.parametrize("architecture", ALL)
+def test_activations_are_those_of_the_definition(architecture, is_shifted):
+    sae = make(architecture, apply_b_dec_to_input=is_shifted)
+    found = dense(sae.activations(sae.read(SITE)))
+    torch.testing.assert_close(found, by_definition(sae, SITE), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(sae.reconstruct(SITE), found @ sae.W_dec + sae.b_dec, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_preactivations_are_affine_in_the_inputs_with_the_encoder_as_slope(architecture):
+    sae = make(architecture)
+    moved = sae.preactivations(SITE + 1.0) - sae.preactivations(SITE)
+    torch.testing.assert_close(
+        moved, (torch.ones(1, WIDTH) @ sae.W_enc).expand_as(moved), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_the_largest_are_kept_and_negative_ones_are_off():
+    before = torch.tensor([[3.0, -9.0, 1.0, 2.0], [-1.0, -2.0, -3.0, 0.5]])
+    found = sparse_rows(*top_k(before, 2, signed=False), n_features=4)
+    assert found.to_dense().tolist() == [[3, 0, 0, 2], [0, 0, 0, 0.5]]
+    assert found.values().tolist() == [3, 2, 0.5]  # zeros are not stored
+    signed = sparse_rows(*top_k(before, 2, signed=True), n_features=4)
+    assert signed.to_dense().tolist() == [[3, -9, 0, 0], [0, -2, -3, 0]]
+
+
+def test_layer_norm_is_undone_in_the_sites_own_scale():
+    sae = make("standard", normalize_activations="layer_norm")
+    centred = SITE - SITE.mean(1, keepdim=True)
+    spread = centred.std(1, keepdim=True)
+    inputs = centred / (spread + 1e-5)
+    torch.testing.assert_close(sae.read(SITE), inputs)
+    written = by_definition(sae, inputs) @ sae.W_dec + sae.b_dec
+    expected = written * spread + SITE.mean(1, keepdim=True)
+    torch.testing.assert_close(sae.reconstruct(SITE), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_constant_norm_gives_every_token_the_same_length():
+    sae = make("standard", normalize_activations="constant_norm_rescale")
+    read = sae.read(SITE)
+    torch.testing.assert_close(read.norm(dim=1), torch.full((TOKENS,), WIDTH**0.5))
+    torch.testing.assert_close(sae.write(read, SITE), SITE)
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_what_is_saved_is_loaded(tmp_path, architecture):
+    sae = make(architecture, metadata={"hook_name": "blocks.0.hook_mlp_out", "of_ours": [1, 2]})
+    save_sae(sae, tmp_path / "sae")
+    save_sae(sae, tmp_path / "sae")  # a second time, in place of the first
+    loaded = load_sae(tmp_path / "sae")
+    for field in dataclasses.fields(SAE):
+        mine, back = getattr(sae, field.name), getattr(loaded, field.name)
+        assert torch.equal(mine, back) if isinstance(mine, torch.Tensor) else mine == back, field.name
+    assert [path.name for path in tmp_path.iterdir()] == ["sae"]
+
+
+def test_half_precision_on_disk_is_read_as_float32(tmp_path):
+    save_sae(make(), tmp_path / "sae", dtype=torch.float16)
+    loaded = load_sae(tmp_path / "sae")
+    assert loaded.W_dec.dtype == torch.float32
+    assert torch.equal(loaded.W_dec, make().W_dec.half().float())
+
+
+def test_the_config_has_the_keys_that_saelens_writes(tmp_path):
+    save_sae(make(), tmp_path / "sae")
+    add_metadata(tmp_path / "sae", {"l0": 3.0})
+    config = json.loads((tmp_path / "sae" / "cfg.json").read_text())
+    wanted = (
+        "architecture d_in d_sae dtype device apply_b_dec_to_input normalize_activations reshape_activations"
+    )
+    assert set(config) == {*wanted.split(), "metadata", "k", "rescale_acts_by_decoder_norm"}
+    assert (config["d_in"], config["d_sae"], config["k"]) == (WIDTH, FEATURES, 3)
+    assert load_sae(tmp_path / "sae").metadata == {"l0": 3.0}
+
+
+def edit(folder, **changes):
+    path = folder / "cfg.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_decoder_norms_that_choose_the_top_k_are_folded_in(tmp_path):
+    sae = make()
+    save_sae(sae, tmp_path / "sae")
+    edit(tmp_path / "sae", rescale_acts_by_decoder_norm=True)
+    loaded = load_sae(tmp_path / "sae")
+    norms = sae.W_dec.norm(dim=1)
+    before = ((SITE - sae.b_dec) @ sae.W_enc + sae.b_enc) * norms
+    expected = sparse_rows(*top_k(before, 3, signed=False), n_features=FEATURES).to_dense()
+    torch.testing.assert_close(dense(loaded.activations(SITE)), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        loaded.reconstruct(SITE), expected / norms @ sae.W_dec + sae.b_dec, rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(loaded.W_dec.norm(dim=1), torch.ones(FEATURES))
+
+
+def test_a_topk_of_an_older_config_is_not_read_as_relu(tmp_path):
+    save_sae(make(), tmp_path / "sae")
+    edit(
+        tmp_path / "sae",
+        architecture="standard",
+        k=None,
+        activation_fn_str="topk",
+        activation_fn_kwargs={"k": 3},
+    )
+    loaded = load_sae(tmp_path / "sae")
+    assert (loaded.architecture, loaded.k) == ("topk", 3)
+
+
+def test_an_sae_of_a_model_with_centred_writing_weights_centres_what_it_reads(tmp_path):
+    save_sae(
+        make(metadata={"model_from_pretrained_kwargs": {"center_writing_weights": True}}), tmp_path / "sae"
+    )
+    loaded = load_sae(tmp_path / "sae")
+    torch.testing.assert_close(loaded.read(SITE), SITE - SITE.mean(1, keepdim=True))
+    torch.testing.assert_close(loaded.write(loaded.read(SITE), SITE), SITE)
+
+
+def test_a_site_of_another_width_is_refused_naming_both():
+    with pytest.raises(ValueError, match=f"width {WIDTH}, which the SAE reads, found width 8"):
+        make().read(torch.zeros(3, 8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "transcoder"}, "found 'transcoder'"),
+        ({"normalize_activations": "odd"}, "found 'odd'"),
+        ({"k": 0}, "expected k from 1 to 20"),
+        ({"k": None}, "found k=None"),
+        ({"b_dec": torch.full((WIDTH,), float("nan"))}, "6 of 6 numbers in b_dec NaN"),
+        ({"architecture": "jumprelu", "threshold": None}, "expected threshold in a jumprelu"),
+    ],
+)
+def test_parts_that_do_not_make_an_sae_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+def damaged(tmp_path, how):
+    """A saved SAE to which `how` has been done."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "sae"
+    save_sae(make(), folder)
+    weights = folder / "sae_weights.safetensors"
+    tensors = load_file(weights)
+    if how == "transposed":
+        save_file(tensors | {"W_dec": tensors["W_dec"].T.contiguous()}, weights)
+    elif how == "lacks a tensor":
+        save_file({name: tensors[name] for name in ("W_enc", "W_dec", "b_dec")}, weights)
+    elif how == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "no weights":
+        weights.unlink()
+    elif how == "pickle":
+        weights.rename(folder / "ae.pt")
+    elif how == "no json":
+        (folder / "cfg.json").write_text("{")
+    elif how == "other json":
+        (folder / "cfg.json").write_text("[]")
+    elif how == "heads":
+        edit(folder, reshape_activations="hook_z")
+    elif how == "scaling":
+        edit(folder, finetuning_scaling_factor=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("transposed", r"expected W_dec of shape \[20, 6\], .* found \[6, 20\]"),
+        ("lacks a tensor", "found W_dec, W_enc, b_dec in"),
+        ("truncated", "found [0-9]+ damaged bytes"),
+        ("no weights", "found cfg.json: fetch sae_weights.safetensors"),
+        ("pickle", "found ae.pt, a pickle.*Convert it"),
+        ("no json", "expected JSON"),
+        ("other json", "expected d_in and d_sae"),
+        ("heads", "found 'hook_z'"),
+        ("scaling", "finetuning_scaling_factor"),
+    ],
+)
+def test_damaged_folders_are_refused_in_one_line(tmp_path, how, message):
+    with pytest.raises(ValueError, match=message) as error:
+        load_sae(damaged(tmp_path, how))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_folder_and_a_lone_pickle_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="found nothing at"):
+        load_sae(tmp_path / "none")
+    (tmp_path / "ae.pt").write_bytes(b"")
+    with pytest.raises(ValueError, match="a pickle"):
+        load_sae(tmp_path / "ae.pt")
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_saelens_loads_what_we_write_and_fires_the_same_features(tmp_path, architecture):
+    sae_lens = pytest.importorskip("sae_lens")
+    sae = make(architecture)
+    save_sae(sae, tmp_path / "sae")
+    theirs = sae_lens.SAE.load_from_disk(tmp_path / "sae")
+    torch.testing.assert_close(theirs.encode(SITE), dense(sae.activations(SITE)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(theirs(SITE), sae.reconstruct(SITE), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_we_load_what_saelens_writes(tmp_path, architecture):
+    sae_lens = pytest.importorskip("sae_lens")
+    save_sae(make(architecture), tmp_path / "ours")
+    theirs = sae_lens.SAE.load_from_disk(tmp_path / "ours")
+    theirs.save_model(tmp_path / "theirs")
+    loaded = load_sae(tmp_path / "theirs")
+    torch.testing.assert_close(dense(loaded.activations(SITE)), theirs.encode(SITE), rtol=1e-5, atol=1e-5)

@@ -1,0 +1,219 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from real.config import SAEConfig
+from real.sae_files import load_sae, save_sae
+from real.sae_state import State
+from real.sae_steps import Weights, l1_step, topk_step
+from real.sae_training import train_sae
+
+WIDTH = 16
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Steps this small take longer to share between threads than to take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def some_weights() -> Weights:
+    return Weights(draw(30, WIDTH, seed=1), draw(30, WIDTH, seed=2), draw(30, seed=3), draw(WIDTH, seed=4))
+
+
+def autograd(inputs, weights, activate, penalty):
+    """Loss and gradients of the dense, textbook SAE."""
+    leaves = Weights(*(tensor.clone().requires_grad_() for tensor in weights))
+    before = (inputs - leaves.b_dec) @ leaves.encoder.T + leaves.b_enc
+    activations = activate(before)
+    loss = (activations @ leaves.decoder + leaves.b_dec - inputs).square().sum(1).mean()
+    loss = loss + penalty * activations.sum(1).mean()
+    loss.backward()
+    return loss, activations, Weights(*(leaf.grad for leaf in leaves))
+
+
+def largest(before, k, signed):
+    score = before.abs() if signed else before
+    kept = torch.zeros_like(before).scatter(1, score.topk(k).indices, 1.0) * before
+    return kept if signed else kept.relu()
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("k", [1, 5, 25])  # at 25 of 30 some of the largest are negative
+def test_sparse_gradients_equal_autograd(signed, k):
+    inputs, weights = draw(40, WIDTH), some_weights()
+    found = topk_step(inputs, weights, k, signed=signed, frozen=False)
+    loss, activations, gradients = autograd(inputs, weights, lambda b: largest(b, k, signed), 0.0)
+    assert found.loss.item() == pytest.approx(loss.item(), rel=1e-12)
+    assert torch.equal(found.firings, (activations != 0).sum(0))
+    for name, mine, theirs in zip(Weights._fields, found.gradients, gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10, msg=name)
+
+
+def test_l1_gradients_equal_autograd():
+    inputs, weights = draw(40, WIDTH), some_weights()
+    found = l1_step(inputs, weights, 0.3, frozen=False)
+    loss, activations, gradients = autograd(inputs, weights, torch.relu, 0.3)
+    assert found.loss.item() == pytest.approx(loss.item(), rel=1e-12)
+    assert torch.equal(found.firings, (activations != 0).sum(0))
+    for name, mine, theirs in zip(Weights._fields, found.gradients, gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10, msg=name)
+
+
+def test_a_frozen_decoder_has_no_gradient_and_the_others_are_the_same():
+    inputs, weights = draw(40, WIDTH), some_weights()
+    for free, frozen in [
+        [topk_step(inputs, weights, 4, signed=False, frozen=frozen) for frozen in (False, True)],
+        [l1_step(inputs, weights, 0.3, frozen=frozen) for frozen in (False, True)],
+    ]:
+        assert frozen.gradients.decoder is None
+        for name in ("encoder", "b_enc", "b_dec"):
+            assert torch.equal(getattr(free.gradients, name), getattr(frozen.gradients, name))
+
+
+TRUE = torch.nn.functional.normalize(draw(12, WIDTH, seed=11).float(), dim=1)
+
+
+def planted(part: int, n_rows: int) -> torch.Tensor:
+    """Activations made of at most two of twelve known directions, shifted and not of unit scale."""
+    draws = torch.Generator().manual_seed(part)
+    which = torch.rand(n_rows, len(TRUE), generator=draws).topk(2, dim=1).indices
+    amounts = torch.rand(n_rows, 2, generator=draws) + 0.5
+    on = torch.zeros(n_rows, len(TRUE)).scatter(1, which, amounts)
+    return 7.0 * (on @ TRUE) + 3.0
+
+
+SMALL = SAEConfig(
+    n_features=24, k=2, n_activations=38_400, batch=128, part=1280, learning_rate=1e-2, warmup_steps=10,
+    resample_every=50, checkpoint_every=1000,
+)  # fmt: skip
+
+
+def recovered(sae) -> float:
+    """Mean over true directions of the largest cosine with a decoder row."""
+    return (TRUE @ torch.nn.functional.normalize(sae.W_dec, dim=1).T).amax(1).mean().item()
+
+
+@pytest.mark.parametrize("architecture", ["topk", "standard"])
+def test_planted_directions_are_found(tmp_path, architecture):
+    sae = train_sae(planted, replace(SMALL, architecture=architecture, l1=1.0), tmp_path / "sae")
+    before = State.start(SMALL, planted).result()
+    assert recovered(before) < 0.6
+    assert recovered(sae) > 0.95
+    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(24), rtol=0, atol=1e-5)
+    site = planted(999, 500)
+    assert (sae.reconstruct(site) - site).square().sum() < 0.15 * (site - site.mean(0)).square().sum()
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
+    config = replace(SMALL, n_activations=6400, checkpoint_every=7, resample_every=20)
+    whole = train_sae(planted, config, tmp_path / "whole")
+
+    def dying(part, n_rows):
+        if part == 3:
+            raise KeyboardInterrupt
+        return planted(part, n_rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_sae(dying, config, tmp_path / "resumed")
+    assert not (tmp_path / "resumed").exists()
+    seen = []
+
+    def watched(part, n_rows):
+        seen.append(part)
+        return planted(part, n_rows)
+
+    resumed = train_sae(watched, config, tmp_path / "resumed")
+    assert seen[0] == 2  # step 28 is in part 2, of ten steps each
+    for name, tensor in whole.tensors().items():
+        assert torch.equal(tensor, resumed.tensors()[name]), name
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "resumed"}
+
+
+def test_going_on_with_another_config_is_refused(tmp_path):
+    config = replace(SMALL, n_activations=6400)
+    state = State.start(config, planted)
+    (tmp_path / "sae.training").mkdir()
+    state.save(tmp_path / "sae.training" / "checkpoint.safetensors")
+    with pytest.raises(ValueError, match="found another k, seed"):
+        train_sae(planted, replace(config, k=3, seed=1), tmp_path / "sae")
+
+
+def test_frozen_decoders_stay_where_they_were_drawn(tmp_path):
+    config = replace(SMALL, n_activations=6400, decoder="isotropic")
+    sae = train_sae(planted, config, tmp_path / "frozen")
+    assert torch.equal(sae.W_dec, State.start(config, planted).result().W_dec)
+    assert sae.metadata["cosine_with_start"] == pytest.approx(1.0)
+    moved = train_sae(planted, replace(SMALL, n_activations=6400), tmp_path / "trained")
+    assert moved.metadata["cosine_with_start"] < 0.99
+
+
+def test_a_matched_decoder_has_the_second_moment_of_the_one_it_is_like(tmp_path):
+    flat = State.start(replace(SMALL, n_features=2000), planted).result()
+    flat.W_dec[:, 2:] = 0  # all rows lie in a plane
+    save_sae(flat, tmp_path / "flat")
+    config = replace(SMALL, decoder="matched", matched_to=str(tmp_path / "flat"), n_features=500)
+    drawn = State.start(config, planted).result().W_dec
+    assert drawn[:, 2:].abs().max() < 1e-5
+    torch.testing.assert_close(drawn.norm(dim=1), torch.ones(500))
+
+
+def test_silent_features_are_given_new_starts():
+    config = replace(SMALL, resample_every=5, warmup_steps=1)
+    state = State.start(config, planted)
+    with torch.no_grad():
+        state.weights.b_enc[3:6] = -1e6
+    for _ in range(5):
+        state.update(planted(0, 128))
+    assert (state.weights.b_enc[3:6] == 0).all()
+    assert not state.adam.state[state.weights.encoder]["exp_avg"][3:6].any()
+    assert state.update(planted(1, 128)).firings[3:6].sum() > 0
+
+
+def test_the_log_tells_how_training_went(tmp_path):
+    shown = []
+    config = replace(SMALL, n_activations=25_600)
+    train_sae(planted, config, tmp_path / "sae", progress=lambda *done: shown.append(done))
+    lines = [json.loads(line) for line in (tmp_path / "sae" / "training.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [100, 200]
+    assert lines[1]["loss"] < lines[0]["loss"]
+    assert lines[1]["l0"] <= 2
+    assert shown[-1] == (25_600, 25_600)
+    assert load_sae(tmp_path / "sae").metadata["training"]["n_activations"] == 25_600
+
+
+def test_the_rate_rises_stays_and_falls():
+    config = replace(SMALL, n_activations=128 * 100, warmup_steps=10, decay_share=0.5)
+    assert config.rate(0) == pytest.approx(0.1 * config.learning_rate)
+    assert config.rate(20) == config.learning_rate
+    assert config.rate(75) == pytest.approx(0.5 * config.learning_rate)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"architecture": "gated"},
+        {"decoder": "matched"},
+        {"matched_to": "x"},
+        {"k": 25},
+        {"part": 100},
+        {"n_activations": 5},
+    ],
+)
+def test_configs_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        replace(SMALL, **wrong)
+
+
+def test_activations_of_zero_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="finite and not all zero"):
+        train_sae(lambda part, n_rows: torch.zeros(n_rows, WIDTH), SMALL, tmp_path / "sae")
