@@ -2,9 +2,9 @@
 
     python tests/bench/bench_toy.py [threads]
 
-Both train a tied ReLU autoencoder on 200 features in 20 dimensions, 20 instances, batch 1,024, with Adam; the notebook
-style draws a dense batch of its own for every instance. The GEMM limit is the three dense products of a step
-alone: decoding, and back through it to the hidden vectors and to the directions (encoding is sparse).
+Both train a tied ReLU autoencoder on 200 features in 20 dimensions, 20 instances, batch 1,024. The notebook
+style draws a dense batch of its own for every instance. The GEMM limit is the three dense products of a
+step alone: decoding, and back through it to the hidden vectors and to the directions (encoding is sparse).
 """
 
 import sys
@@ -71,7 +71,7 @@ def gemm_limit() -> Callable[[], None]:
 
 
 def milliseconds(steps: dict[str, Callable[[], None]], rounds: int = 15) -> dict[str, float]:
-    """Median CPU time of a step, in ms; the ways take turns, so that whatever else runs disturbs them alike."""
+    """Median CPU time of a step, in ms; the ways take turns, so that other load disturbs all alike."""
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for name, step in steps.items():
         step()
