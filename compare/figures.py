@@ -61,7 +61,10 @@ def to_svg(draw: Callable[[], Figure]) -> str:
     """The figure as SVG, the same bytes every time."""
     with rc_context(STYLE):
         buffer = io.StringIO()
-        draw().savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure = draw()
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine("none")  # savefig would lay out twice more
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :]
 
@@ -74,7 +77,7 @@ def short_cosine(value: float) -> str:
     return text.replace("0.", ".", 1).replace("-", "\N{MINUS SIGN}")
 
 
-def short_count(count: float) -> str:
+def short_count(count: int | float) -> str:
     """A count in few characters: 950, 12k, 3.4M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:
@@ -231,6 +234,7 @@ def histograms(table: pd.DataFrame) -> Figure:
             label="measured",
         )
         axis.set(title=arm, yscale="log", xlim=(-1, 1), ylim=(floor, positive.max() * 3))
+        axis.minorticks_off()
     for axis in list(grid.flat)[len(arms) :]:
         axis.set_axis_off()
     for axis in grid[:, 0]:

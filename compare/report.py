@@ -90,7 +90,8 @@ def replace_folder(folder: Path, new: Path) -> None:
 def to_json(results: dict) -> str:
     """JSON with one line for each list of numbers; NaN becomes null."""
     text = json.dumps(without_nan(results), indent=1, allow_nan=False, ensure_ascii=False)
-    return re.sub(r"\[\s+([^\[\]{}\"]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+    lists = r"\[\n([^\[\]{}\"]*)\n *\]"  # JSON has no bare line break inside a string
+    return re.sub(lists, lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def without_nan(value: object) -> object:

@@ -1,0 +1,265 @@
+"""The page: whole or not at all, the same bytes for the same results, and nothing in it that is not so."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from example_results import example_results
+
+from compare import wording
+from compare.hypotheses import judge, load
+from compare.report import quantity, render, to_json, write_report
+from compare.tables import tables
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Reader(HTMLParser):
+    """Text, links and ids of a page; asserts that every tag is closed in its turn."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text, self.links, self.ids, self.sources, self.open = [], [], [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.ids += [given["id"]] if "id" in given and not self.inside("svg") else []
+        self.links += [given["href"]] if tag == "a" else []
+        self.sources += [
+            given[name] for name in ("src", "xlink:href", "href") if name in given and tag != "a"
+        ]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        given = dict(attributes)
+        self.sources += [given[name] for name in ("src", "xlink:href", "href") if name in given]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.inside("style"):
+            self.text.append(data)
+
+    def inside(self, tag):
+        return tag in self.open
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """The example with its verdicts."""
+    return judge(example_results(), load())
+
+
+@pytest.fixture(scope="module")
+def folder(judged, tmp_path_factory):
+    """A report that was written."""
+    return write_report(judged, tmp_path_factory.mktemp("reports") / "example").parent
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    """The page as text."""
+    return (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_whole_and_needs_nothing_from_outside(page):
+    reader = Reader(page)
+    assert "<script" not in page
+    assert "@import" not in page
+    outside = [source for source in reader.sources if not source.startswith(("#", "data:"))]
+    assert outside == []
+    assert not re.search(r"url\((?!#)", page)
+    assert len(page) < 3_000_000
+
+
+def test_every_link_leads_somewhere(page, folder):
+    reader = Reader(page)
+    for link in reader.links:
+        assert link[1:] in reader.ids if link.startswith("#") else (folder / link).is_file()
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert {f"{name}.csv" for name in ("map", "cells", "slopes", "histogram", "antipodal_pairs")} < set(
+        reader.links
+    )
+
+
+def test_the_first_screen_has_claim_verdicts_sentences_and_model_quality(page):
+    words = Reader(page).words
+    first = words[: words.index("Antipodal pairs")]
+    for part in (
+        "The claim:",
+        "CONFIRMED",
+        "REFUTED",
+        "UNDECIDED",
+        "1.71 bits per byte",
+        "trigram 1.83",
+        "To quote",
+    ):
+        assert part in first
+    assert "QUICK" not in words
+    assert "Better than the trigram" in first
+
+
+def test_a_quick_run_says_so_loudly():
+    words = Reader(render_of(judge(example_results(quick=True), load()))).words
+    assert words.index("QUICK RUN") < words.index("The claim:")
+    assert "quote no number" in words
+
+
+def test_a_model_no_better_than_a_trigram_is_named_as_such(judged):
+    weak = json.loads(json.dumps(judged))
+    weak["models"][0]["quality"]["bits_per_byte"] = 2.5
+    assert "Not better than the trigram" in Reader(render_of(weak)).words
+
+
+def render_of(results):
+    """The page without its figures, which take seconds to draw."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("compare.report.inline", lambda draw: "<svg></svg>")
+        return render(results, tables(results))
+
+
+def test_tokens_that_look_like_html_are_shown_as_they_are(page):
+    assert "<b>" not in page
+    words = Reader(page).words
+    for token in ("<b>", "&amp;", "␣the", "⏎", "]]>"):
+        assert token in words
+
+
+def test_every_table_has_its_csv_with_the_same_numbers(folder, judged):
+    cells = pd.read_csv(folder / "cells.csv")
+    assert len(cells) == 6 * len(judged["arms"])
+    assert cells["mean"].tolist() == [cell["mean"] for arm in judged["arms"] for cell in arm["cells"]]
+    verdicts = pd.read_csv(folder / "verdicts.csv")
+    assert verdicts["verdict"].tolist() == [row["verdict"] for row in judged["verdicts"]]
+
+
+def test_results_are_valid_json_without_nan_and_come_back_equal(folder, judged):
+    text = (folder / "results.json").read_text(encoding="utf-8")
+    back = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert back["arms"][0]["map"] == judged["arms"][0]["map"]
+    assert back["verdicts"] == judged["verdicts"]
+    assert json.loads(to_json({"a": [1.0, float("nan")], "b": "[ 1,\n 2 ]"})) == {
+        "a": [1.0, None],
+        "b": "[ 1,\n 2 ]",
+    }
+
+
+def test_the_same_results_give_the_same_bytes(judged, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "compare.report.inline", lambda draw: "<svg></svg>"
+    )  # figures have a test of their own
+    first, again = (write_report(judged, tmp_path / name).parent for name in ("first", "again"))
+    for path in sorted(first.iterdir()):
+        assert path.read_bytes() == (again / path.name).read_bytes()
+
+
+def test_a_new_report_replaces_an_old_one_and_leaves_nothing_beside_it(judged, tmp_path, monkeypatch):
+    monkeypatch.setattr("compare.report.render", lambda results, made: "new")
+    old = tmp_path / "report"
+    old.mkdir()
+    (old / "results.json").write_text("{}")
+    (old / "left over.csv").write_text("")
+    assert write_report(judged, old) == old / "index.html"
+    assert (old / "index.html").read_text() == "new"
+    assert not (old / "left over.csv").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_run_that_fails_leaves_the_old_report_and_the_next_one_clears_up(judged, tmp_path, monkeypatch):
+    def fail(results, made):
+        raise KeyboardInterrupt
+
+    old = tmp_path / "report"
+    old.mkdir()
+    (old / "results.json").write_text("old")
+    monkeypatch.setattr("compare.report.render", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(judged, old)
+    assert (old / "results.json").read_text() == "old"
+    monkeypatch.setattr("compare.report.render", lambda results, made: "new")
+    write_report(judged, old)
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_folder_that_is_no_report_is_refused_and_kept(judged, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="expected a new folder or a report, found something else"):
+        write_report(judged, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("kept", [["toy"], ["real"], ["real", "control"]])
+def test_a_run_without_some_groups_makes_a_page_as_well(kept):
+    results = example_results()
+    results["arms"] = [arm for arm in results["arms"] if arm["group"] in kept]
+    results["models"] = results["models"] if "real" in kept else []
+    judged = judge(results, load())
+    words = Reader(render_of(judged)).words
+    assert ("No trained language model" in words) == (kept == ["toy"])
+    assert ("No control was part of this run" in words) == ("control" not in kept)
+
+
+def test_an_empty_cell_is_shown_as_such():
+    results = example_results()
+    nothing = {
+        name: float("nan") for name in ("mean", "se", "low", "high", "sd", "share_below", "share_above")
+    }
+    problem = "no pair falls into this cell"
+    for arm in results["arms"][2:4]:
+        arm["cells"][0] |= nothing | {"n_pairs": 0, "problem": problem}
+        arm["difference_in_differences"][0] |= {
+            "mean": float("nan"),
+            "low": float("nan"),
+            "high": float("nan"),
+        }
+    words = Reader(render_of(judge(results, load()))).words
+    assert "no pairs" in words
+    assert problem in words
+    assert "nan" not in words
+
+
+def test_sentences_count_what_the_cells_say(judged):
+    real, toy, control = wording.sentences(judged)
+    arm = next(arm for arm in judged["arms"] if arm["group"] == "real")
+    said = [cell["verdict"] for cell in arm["cells"]]
+    assert f"{said.count('CONFIRMED')} came out as the post claims" in real
+    assert f"{said.count('REFUTED')} came out against it" in real
+    assert "from \N{MINUS SIGN}0.46 (tied autoencoder, room) to +0.99 (softmax on outputs only)" in toy
+    assert "refuted in 3" in toy
+    assert "the excess over “Gaussian surrogate” is +0.051 [+0.045, +0.057]" in control
+
+
+@pytest.mark.parametrize(
+    ("control", "words"),
+    [(0.141, "which the interval does not tell from zero"), (0.3, "so the control shows more, not less")],
+)
+def test_a_control_that_shows_as_much_is_not_hidden(control, words):
+    results = example_results()
+    results["arms"][-1]["cells"][4] |= {"mean": control}
+    assert wording.sentences(judge(results, load()))[-1].endswith(words + ".")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0312, "+0.031"), (0.0, "0.000"), (-0.0001, "\N{MINUS SIGN}0.000"), (None, "\N{EN DASH}")],
+)
+def test_numbers_are_written_with_their_sign(value, text):
+    assert wording.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1980, "1,980"), (0.8312, "0.831"), (1.5e-5, "1.5e-05"), (400.0, "400"), (None, "\N{EN DASH}")],
+)
+def test_quantities_are_written_without(value, text):
+    assert quantity(value) == text
