@@ -16,7 +16,7 @@ ROWS = 32
 CHUNK = 2048
 """Vocabulary entries summed in float32 before they join a float64 total."""
 
-COLUMNS = 64
+COLUMNS = 256
 """Vocabulary entries of all tokens of a batch that one pass over the mean outputs keeps in cache."""
 
 ONE = np.int32(0x3F800000)  # bits of 1.0f
@@ -71,31 +71,32 @@ def _s_log2_s(s):
 
 @njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
-def _four(p, q0, q1, q2, q3, totals):
+def _four(p, i, q, j0, j1, j2, j3, start, stop, totals, row, column):
+    """Add the terms of row i of p with four rows of q to totals[row, column : column + 4]."""
     _one_wide_loop()
     sum0 = sum1 = sum2 = sum3 = np.float32(0)
-    for v in range(p.size):
-        here = p[v]
-        sum0 += _s_log2_s(here + q0[v])
-        sum1 += _s_log2_s(here + q1[v])
-        sum2 += _s_log2_s(here + q2[v])
-        sum3 += _s_log2_s(here + q3[v])
-    totals[0] += sum0
-    totals[1] += sum1
-    totals[2] += sum2
-    totals[3] += sum3
+    for offset in range(stop - start):
+        v = np.uint64(start) + np.uint64(offset)  # unsigned, so that no index can count from the end
+        here = p[i, v]
+        sum0 += _s_log2_s(here + q[j0, v])
+        sum1 += _s_log2_s(here + q[j1, v])
+        sum2 += _s_log2_s(here + q[j2, v])
+        sum3 += _s_log2_s(here + q[j3, v])
+    totals[row, column] += sum0
+    totals[row, column + 1] += sum1
+    totals[row, column + 2] += sum2
+    totals[row, column + 3] += sum3
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def own_rows(p, own):
-    totals = np.empty(4)
-    for i in range(len(p)):
+def own_rows(p, first, last, own):
+    totals = np.empty((1, 4))
+    for i in range(first, last):
         totals[:] = 0
         for start in range(0, p.shape[1], CHUNK):
-            row = p[i, start : start + CHUNK]
-            _four(row, row, row, row, row, totals)
-        own[i] = totals[0]
+            _four(p, i, p, i, i, i, i, start, min(start + CHUNK, p.shape[1]), totals, 0, 0)
+        own[i] = totals[0, 0]
 
 
 @njit(cache=True, nogil=True)
@@ -103,23 +104,17 @@ def own_rows(p, own):
 def divergence_blocks(p, q, own_p, own_q, blocks, mirror, result):
     totals = np.empty((ROWS, ROWS))
     for b in range(len(blocks)):
-        first, second = blocks[b]
+        first, second = blocks[b, 0], blocks[b, 1]
         n_rows, n_columns = min(ROWS, len(p) - first), min(ROWS, len(q) - second)
+        last = second + n_columns - 1  # stands in where four rows are not left
         totals[:] = 0
         for start in range(0, p.shape[1], CHUNK):
             stop = min(start + CHUNK, p.shape[1])
             for i in range(n_rows):
                 for j in range(0, n_columns, 4):
-                    last = second + n_columns - 1  # the last rows stand in where four are not left
                     j0 = second + j
-                    _four(
-                        p[first + i, start:stop],
-                        q[j0, start:stop],
-                        q[min(j0 + 1, last), start:stop],
-                        q[min(j0 + 2, last), start:stop],
-                        q[min(j0 + 3, last), start:stop],
-                        totals[i, j : j + 4],
-                    )
+                    j1, j2, j3 = min(j0 + 1, last), min(j0 + 2, last), min(j0 + 3, last)
+                    _four(p, first + i, q, j0, j1, j2, j3, start, stop, totals, i, j)
         for i in range(n_rows):
             for j in range(n_columns):
                 own = (own_p[first + i] + own_q[second + j]) / 4
@@ -151,21 +146,34 @@ def bucket(keys, size, n_buckets):
 @no_type_check
 def count_block(features, tokens, offsets, mine, first, counts):
     for event in mine:
-        row = counts[features[event] - first]
-        token = tokens[event]
+        row, token = features[event] - first, tokens[event]
         for other in range(offsets[token], offsets[token + 1]):
-            row[features[other]] += 1
+            counts[row, features[other]] += 1
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
 def weigh_block(features, tokens, offsets, values, mine, first, counts, sums):
     for event in mine:
-        row, weighted = counts[features[event] - first], sums[features[event] - first]
-        token, value = tokens[event], np.float64(values[event])
+        row, token, value = features[event] - first, tokens[event], np.float64(values[event])
         for other in range(offsets[token], offsets[token + 1]):
-            row[features[other]] += 1
-            weighted[features[other]] += value * values[other]
+            counts[row, features[other]] += 1
+            sums[row, features[other]] += value * values[other]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+@no_type_check
+def _add_four(sums, outputs, start, a, b, c, d, weight_a, weight_b, weight_c, weight_d):
+    """Add four weighted rows of outputs, from column start, to sums."""
+    _one_wide_loop()
+    for offset in range(min(sums.size, outputs.shape[1] - start)):
+        v = np.uint64(start) + np.uint64(offset)  # unsigned, so that no index can count from the end
+        sums[offset] += (
+            weight_a * outputs[a, v]
+            + weight_b * outputs[b, v]
+            + weight_c * outputs[c, v]
+            + weight_d * outputs[d, v]
+        )
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -173,23 +181,41 @@ def weigh_block(features, tokens, offsets, values, mine, first, counts, sums):
 def output_columns(present, starts, tokens, weights, outputs, totals, first, last):
     sums = np.empty(COLUMNS, dtype=np.float32)
     for start in range(first, last, COLUMNS):
-        width = min(COLUMNS, last - start)
         for row in present:
             sums[:] = 0
-            for event in range(starts[row], starts[row + 1]):
-                output, weight = outputs[tokens[event], start : start + width], weights[event]
-                for v in range(width):
-                    sums[v] += weight * output[v]
-            for v in range(width):
+            end = starts[row + 1]
+            for event in range(
+                starts[row], end, 4
+            ):  # where four are not left, the last stands in, weightless
+                second, third, fourth = (
+                    min(event + 1, end - 1),
+                    min(event + 2, end - 1),
+                    min(event + 3, end - 1),
+                )
+                _add_four(
+                    sums,
+                    outputs,
+                    start,
+                    tokens[event],
+                    tokens[second],
+                    tokens[third],
+                    tokens[fourth],
+                    weights[event],
+                    weights[second] * np.float32(event + 1 < end),
+                    weights[third] * np.float32(event + 2 < end),
+                    weights[fourth] * np.float32(event + 3 < end),
+                )
+            for v in range(min(COLUMNS, outputs.shape[1] - start)):
                 totals[row, start + v] += sums[v]
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def count_on(activations, per_token):
-    for token in range(len(activations)):
+def count_on(activations, first, last, per_token):
+    for token in range(first, last):
         n_on, n_bad = 0, 0
-        for value in activations[token]:
+        for feature in range(activations.shape[1]):
+            value = activations[token, feature]
             n_on += value > 0
             n_bad += not value >= 0
         per_token[token] = -1 if n_bad else n_on

@@ -186,7 +186,7 @@ def fired(activations: Float[Tensor, "tokens features"]) -> tuple[np.ndarray, np
         return features[on], values[on], np.concatenate([[0], np.cumsum(on)])[offsets]
     dense = np.ascontiguousarray(activations.detach().float().cpu().numpy())
     per_token = np.empty(len(dense), dtype=np.int64)
-    _share(lambda first, last: count_on(dense[first:last], per_token[first:last]), len(dense))
+    _share(lambda first, last: count_on(dense, first, last, per_token), len(dense))
     if (per_token < 0).any():
         _refuse_negative(dense)
     offsets = np.concatenate([[0], np.cumsum(per_token)])
@@ -255,5 +255,5 @@ def _block_pairs(n_rows: int, n_columns: int, *, triangle: bool) -> np.ndarray:
 
 def _own_terms(p: np.ndarray) -> np.ndarray:
     own = np.zeros(len(p))
-    _share(lambda first, last: own_rows(p[first:last], own[first:last]), len(p))
+    _share(lambda first, last: own_rows(p, first, last, own), len(p))
     return own

@@ -210,12 +210,13 @@ def cooccurrence_level(
     without interval.
     """
     both, i, j, total = _true_counts(evidence, rows, cols) if exact else _counts(evidence, rows, cols)
-    bounds = (both, both) if exact else _poisson_interval(both.astype(np.int64))
-    low, high = (_divide(bound, i * j / total) for bound in bounds)
-    level = np.full(low.shape, 3, dtype=np.int8)
-    level[high < 1 / factor] = 0
-    level[(low >= 1 / factor) & (high <= factor)] = 1
-    level[low > factor] = 2
+    low, high = (both, both) if exact else _poisson_interval(both.astype(np.int64))
+    expected = i * j / total
+    level = np.full(both.shape, 3, dtype=np.int8)
+    level[(low * factor >= expected) & (high <= expected * factor)] = 1
+    level[high * factor < expected] = 0
+    level[low > expected * factor] = 2
+    level[~(expected > 0)] = 3
     return level
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from compare.kernels import Events, add_cofiring, add_outputs
 
-BUFFERED = 2**21
+BUFFERED = 2**22
 """Events that wait before they are counted, so that a block of rows is visited seldom and stays in cache."""
 
 

@@ -142,9 +142,10 @@ def _whole(table: PairTable) -> dict[str, np.ndarray]:
             continue
         arrays[name] = np.empty((table.n, table.n), dtype=np.float32)
         for rows in _slices(table.n):
-            arrays[name][rows] = COOCCURRENCE[name](
-                table.evidence, table.feature_ids[rows], table.feature_ids
-            )
+            rest = slice(rows.start, table.n)
+            ids = table.feature_ids[rows], table.feature_ids[rest]
+            arrays[name][rows, rest] = COOCCURRENCE[name](table.evidence, *ids)
+            arrays[name][rest, rows] = arrays[name][rows, rest].T
     return arrays
 
 
