@@ -60,7 +60,8 @@ class World:
     """Co-occurrence x becomes (exp(skew x) - 1) / skew; 0 leaves it as it is."""
 
     confounding: float = 0.0
-    """Weight of an attribute f of features in both sides: f_i f_j in co, f in the common direction."""
+    """Weight c of an attribute f of features on both sides: (1 + c f) times the common direction, and
+    c (1 + f_i)(1 + f_j) in co-occurrence."""
 
     effect: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Planted slopes of co, sim and co:sim, in sd of the cosine by sd of the regressor."""
@@ -86,7 +87,7 @@ class World:
             directions += 2 * rng.choice([-1, 1], size=(n, 1)) * axes[family]
         directions += (1 + self.confounding * activity)[:, None] * common
         shared, kin = _relation(n, rng), family[:, None] == family[None, :]
-        co = shared + _relation(n, rng) + self.confounding * np.outer(activity, activity)
+        co = shared + _relation(n, rng) + self.confounding * np.outer(1 + activity, 1 + activity)
         co = co + 4.0 * kin if self.family_size > 1 else co
         co = np.expm1(self.skew * co) / self.skew if self.skew else co
         similarity = 0.5 * shared + _relation(n, rng)

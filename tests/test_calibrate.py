@@ -1,0 +1,88 @@
+"""The worlds with a known answer: what they are made of, and that tests behave there as they must."""
+
+import numpy as np
+import pytest
+
+from compare.calibration import SLOPES, WORLDS, MatchedWorld, World, calibrate, cosines, plant
+
+PAIRS = np.triu_indices(60, 1)
+
+
+def rejected(table, test):
+    return table[table["test"] == test].set_index("term").loc[SLOPES, "rejected"]
+
+
+def test_a_replicate_is_symmetric_and_its_cosines_are_cosines():
+    for world in WORLDS.values():
+        drawn = world.draw(np.random.default_rng(0))
+        for array in (drawn.cosine, drawn.cooccurrence, drawn.similarity):
+            assert array.shape == (world.n_features, world.n_features)
+            np.testing.assert_allclose(array, array.T)
+        np.testing.assert_allclose(drawn.cosine.diagonal(), 1.0)
+        assert np.abs(drawn.cosine).max() <= 1 + 1e-12
+
+
+def test_a_planted_effect_has_the_size_that_was_asked_for():
+    rng = np.random.default_rng(1)
+    co, sim = (x + x.T for x in rng.normal(size=(2, 60, 60)))
+    cosine = cosines(rng.normal(size=(60, 16)))
+    moved = (plant(cosine, co, sim, (0.0, 0.0, 0.5)) - cosine)[PAIRS]
+    z = [(x[PAIRS] - x[PAIRS].mean()) / x[PAIRS].std() for x in (co, sim)]
+    np.testing.assert_allclose(moved, 0.5 * cosine[PAIRS].std() * z[0] * z[1])
+
+
+def test_a_matched_world_keeps_the_regressors_and_the_second_moment_of_directions():
+    rng = np.random.default_rng(2)
+    directions = rng.normal(size=(60, 16)) / np.sqrt(np.arange(1, 17)) + 0.3
+    co, sim = (x + x.T for x in rng.normal(size=(2, 60, 60)))
+    world = MatchedWorld(directions=directions, cooccurrence=co, similarity=sim, activity=np.zeros(60))
+    drawn = [world.draw(rng) for _ in range(200)]
+    assert all(replicate.cooccurrence is co for replicate in drawn)
+    measured = cosines(directions)[PAIRS]
+    fresh = np.array([replicate.cosine[PAIRS] for replicate in drawn])
+    assert fresh.mean() == pytest.approx(measured.mean(), abs=0.03)
+    assert fresh.std() == pytest.approx(measured.std(), rel=0.1)
+
+
+def test_naive_errors_fail_where_cosines_have_levels_and_the_default_holds():
+    """60 replicates: a test of 5 % rejects in more than 15 % of them with probability .001."""
+    table = calibrate(WORLDS["power-law spectrum, n=60"], replicates=60, seed=3, permutations=19)
+    assert rejected(table, "naive")[["co", "sim"]].min() > 0.2
+    assert (rejected(table, "default") <= 0.15).all()
+    assert (rejected(table, "mantel_moments") <= 0.15).all()
+    one = table.iloc[0]
+    assert one["error"] == pytest.approx(np.sqrt(one["rejected"] * (1 - one["rejected"]) / 60))
+
+
+def test_a_planted_effect_is_found_by_the_default_and_by_moments():
+    world = World(effect=(0.4, 0.4, 0.4))
+    table = calibrate(world, replicates=20, seed=4, permutations=0)
+    assert "mrqap_dsp" not in set(table["test"])
+    assert (rejected(table, "default") > 0.8).all()
+    assert (rejected(table, "mantel_moments") > 0.8).all()
+
+
+def test_an_attribute_on_both_sides_deceives_raw_slopes_and_not_the_product_effects():
+    """30 replicates: a test of 5 % rejects in more than 17 % of them with probability .003."""
+    raw, product = (
+        calibrate(World(confounding=0.5), replicates=30, seed=5, effects=effects, permutations=0)
+        for effects in ("none", "product")
+    )
+    assert rejected(raw, "default")["co"] > 0.5
+    assert rejected(raw, "mantel_moments")["co"] > 0.5
+    assert rejected(product, "default")["co"] <= 0.17
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in WORLDS if not name.endswith("n=300")])
+def test_the_default_holds_its_size_in_500_replicates(name):
+    """2 to 7.5 % is what is promised; three Monte-Carlo errors of 1 % are allowed on either side of 5 %."""
+    table = calibrate(WORLDS[name], replicates=500, seed=6, permutations=0)
+    assert rejected(table, "default").between(0.01, 0.08).all()
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="expected 8 features and 2 dimensions or more, found 3 and 32"):
+        World(n_features=3)
+    with pytest.raises(ValueError, match="expected 1 replicate or more, found 0"):
+        calibrate(World(), replicates=0)
