@@ -2,8 +2,8 @@
 
 The rules read numbers that are in results.json and nothing else, so a verdict can be checked by hand. A
 claim is CONFIRMED where the whole interval lies on its side (for "= 0": within the margin), REFUTED where
-the whole interval lies on the other side (for "= 0": outside the margin), and UNDECIDED in all other cases,
-or where a gate is shut.
+the whole interval lies on the other side or, for a sign, within the margin of zero (for "= 0": outside the
+margin), and UNDECIDED in all other cases, or where a gate is shut.
 """
 
 import copy
@@ -85,7 +85,7 @@ class Overall:
 class Gates:
     """What has to be there before anything but UNDECIDED is said."""
 
-    min_pairs: int = 100
+    min_pairs: int = 10
     min_features: int = 20
     min_similarity_sd: float = 0.005
     min_alive: int = 50
@@ -267,13 +267,14 @@ def by_interval(number: dict, claim: str) -> tuple[str, str]:
         if low > margin or high < -margin:
             return REFUTED, f"{shown} lies outside ±{margin:.4f} of zero"
         return UNDECIDED, f"{shown} reaches across the margin of ±{margin:.4f}"
-    note = f", though within ±{margin:.4f} of zero" if small else ""
+    if small:  # n unit vectors average about -1/n whatever they mean: such a sign is no finding
+        return REFUTED, f"{shown} lies within ±{margin:.4f} of zero, too small to count as {SIDE[claim]}"
     sign = 1 if claim == "> 0" else -1
     if min(sign * low, sign * high) > 0:
-        return CONFIRMED, f"{shown} is {SIDE[claim]}{note}"
+        return CONFIRMED, f"{shown} is {SIDE[claim]}"
     if max(sign * low, sign * high) < 0:
-        return REFUTED, f"{shown} is {SIDE['< 0' if sign > 0 else '> 0']}{note}"
-    return UNDECIDED, f"{shown} holds both signs{note}"
+        return REFUTED, f"{shown} is {SIDE['< 0' if sign > 0 else '> 0']}"
+    return UNDECIDED, f"{shown} holds both signs"
 
 
 def not_beyond(number: dict, hypothesis: Hypothesis, controls: list[dict]) -> str | None:

@@ -45,7 +45,9 @@ def test_a_table_with_the_signs_reversed_is_refuted():
 
 def test_one_refuted_cell_refutes_the_whole_and_one_undecided_cell_leaves_it_open():
     assert verdicts(results(real=(0.1, -0.1, -0.1, -0.1, 0.1, 0.0)))["table-exclusive"][0] == REFUTED
-    open_ = verdicts(results(real=(0.0, -0.1, -0.1, -0.1, 0.1, 0.0)))
+    unsure = results(real=(0.0, -0.1, -0.1, -0.1, 0.1, 0.0))
+    unsure["arms"][0]["cells"][0]["se"] = 0.01
+    open_ = verdicts(unsure)
     assert open_["table-exclusive"] == (UNDECIDED, "undecided: exclusive-similar")
     assert open_["table-independent"][0] == CONFIRMED
 
@@ -89,6 +91,12 @@ def test_equal_to_zero_is_a_matter_of_the_margin(mean, se, said):
     made = results(real=(*AS_CLAIMED[:5], mean), se=se)
     assert 0.004 < 0.1 / made["arms"][0]["d_eff"] ** 0.5 < 0.006
     assert verdicts(made)["together-different"][0] == said
+
+
+def test_a_sign_within_the_margin_is_refuted_however_sure_it_is():
+    said = verdicts(results(real=(-0.001, -0.1, -0.1, -0.1, 0.001, 0.0), se=1e-5))
+    assert said["exclusive-similar"][0] == said["together-similar"][0] == REFUTED
+    assert said["exclusive-similar"][1].endswith("too small to count as below zero")
 
 
 def test_a_mean_of_zero_from_opposite_and_parallel_pairs_is_confirmed_with_a_warning():
