@@ -12,7 +12,7 @@ QUANTILES = {3: (0.1, 0.5, 0.9), 4: (0.05, 0.35, 0.65, 0.95), 5: (0.05, 0.275, 0
 def spline(
     values: Float[np.ndarray, "n n"], *, n_knots: int = 4, mask: Bool[np.ndarray, "n n"] | None = None
 ) -> dict[str, Float[np.ndarray, "n n"]]:
-    """Restricted cubic spline of a measure such as log-odds: co, and n_knots - 2 columns of curvature, co~1, ...
+    """Restricted cubic spline of a measure such as log-odds: co, and n_knots - 2 curved columns, co~1, ...
 
     Straight beyond the outer knots, which are quantiles over the pairs i < j of the mask. The columns of
     curvature are in units of the measure, and their slopes are all 0 where its effect is a straight line.
