@@ -83,8 +83,8 @@ SOURCES: tuple[Source, ...] = (
     _debian("python-sqlalchemy-doc", "1.4.46+ds1-1", "MIT", "html", "*.html", skip=INDEXES, **FREE),
     _debian("nodejs-doc", "18.20.4+dfsg-1~deb12u3", "MIT", "html", "*/api/*.html",
             skip=("*/all.html",), **FREE),
-    _debian("vim-doc", "2:9.0.1378-2+deb12u2", "Vim", "html", "*/vim/html/*.html",
-            skip=("*/tags.html",), **FREE),
+    _debian("vim-doc", "2:9.0.1378-2+deb12u2", "OPUBL-1.0", "html", "*/vim/html/*.html",
+            skip=("*/tags.html",)),
     _debian("rust-doc", "1.63.0+dfsg1-2", "MIT OR Apache-2.0", "html",
             tuple(f"*/html/{part}/*.html" for part in (
                 "book", "rust-by-example", "reference", "rustc", "nomicon", "embedded-book", "unstable-book",

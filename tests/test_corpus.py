@@ -3,6 +3,8 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from real.readers import read_html, read_pod, read_wordnet
 from real.sources import SOURCES, Source
 from real.text_sample import read_sample, write_sample
 
+BUNDLED = Path(__file__).parent.parent / "real" / "bundled"
 PARAGRAPH = "A paragraph that is long enough to be compared with all the others in the corpus."
 
 
@@ -64,8 +67,6 @@ def test_each_document_is_in_one_split_and_each_paragraph_once(tmp_path):
 
 
 def test_works_in_several_editions_are_never_held_out(tmp_path):
-    from dataclasses import replace
-
     source = replace(archive_of(tmp_path, pages(300)), in_editions=True)
     build_corpus(tmp_path / "out", tmp_path / "cache", sources=[source], progress=lambda line: None)
     assert not list(load_documents(tmp_path / "out", "held-out"))
@@ -149,3 +150,17 @@ def test_every_source_is_named_once_and_has_a_licence():
     assert not any(source.redistributed for source in copyleft)
     with pytest.raises(ValueError, match="expected a registry among pypi, debian, npm, found 'disk'"):
         Source(package="p", registry="disk", version="1", licence="MIT", reader="text", files=("*",))
+
+
+def test_the_bundled_sample_and_manifest_agree_with_the_sources():
+    sources = {source.package: source for source in SOURCES}
+    manifest = json.loads((BUNDLED / "corpus.json").read_text())["sources"]
+    assert [(one["package"], one["version"], one["licence"]) for one in manifest] == [
+        (one.package, one.version, one.licence) for one in SOURCES
+    ]
+    notice = (BUNDLED / "NOTICE.md").read_text()
+    for split in ("train", "held-out"):
+        for document in read_sample(BUNDLED / "text.jsonl.xz", split):
+            assert sources[document["source"]].redistributed
+            assert f"| {document['source']} " in notice
+            assert split_of(document["source"], document["document"]) == split

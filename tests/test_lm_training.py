@@ -2,6 +2,7 @@
 
 import json
 import math
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,3 +192,18 @@ def test_bad_input_is_refused(corpus, run, tmp_path):
         train_lm(replace(SMALL, seed=1), corpus, run)
     with pytest.raises(ValueError, match=r"expected documents to score, found none"):
         evaluate_lm(run / "model", [])
+
+
+def test_the_bundled_model_is_what_its_recipe_says():
+    from transformers import AutoConfig
+
+    bundled = Path(__file__).parent.parent / "real" / "bundled"
+    recipe = LMConfig(**tomllib.loads((bundled / "train_lm.toml").read_text()))
+    shape = AutoConfig.from_pretrained(bundled / "model")
+    assert (shape.n_layer, shape.n_embd, shape.n_head) == (recipe.layers, recipe.width, recipe.heads)
+    assert (shape.n_inner, shape.n_positions, shape.vocab_size) == (recipe.mlp, recipe.context, recipe.vocab)
+    saved = json.loads((bundled / "quality.json").read_text())
+    assert saved["quality"]["tokens_trained"] == recipe.steps * recipe.batch * recipe.context
+    card = (bundled / "MODEL_CARD.md").read_text()
+    for name in ("bits_per_byte", "trigram", "trigram_whole_corpus", "bigram", "unigram"):
+        assert f"{saved['quality'][name]:.3f}" in card
