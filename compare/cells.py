@@ -50,10 +50,10 @@ class Cells:
 
     def to_results(self) -> dict[str, list[dict]]:
         """The keys `cells` and `difference_in_differences` of an arm in results.json."""
-        return {
-            "cells": self.table.to_dict("records"),
-            "difference_in_differences": self.differences.to_dict("records"),
-        }
+        cells = self.table.to_dict("records")
+        for cell in cells:  # pandas turns None beside strings into NaN
+            cell["problem"] = cell["problem"] if isinstance(cell["problem"], str) else None
+        return {"cells": cells, "difference_in_differences": self.differences.to_dict("records")}
 
 
 def measure_cells(

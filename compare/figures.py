@@ -45,7 +45,7 @@ CLAIMS = {"exclusive": "< 0", "independent": "< 0", "co-occurring": "> 0"}
 GROUP_MARKS = {
     "toy": {"marker": "o", "color": "#b35806"},
     "real": {"marker": "s", "color": "#2166ac"},
-    "control": {"marker": "D", "color": "#767676", "markerfacecolor": "white"},
+    "control": {"marker": "D", "color": "#767676", "markerfacecolor": "none"},
 }
 BAND = "#8c8c8c"
 COSINE_TICKS = (-1, -0.3, -0.1, -0.03, 0, 0.03, 0.1, 0.3, 1)

@@ -103,13 +103,12 @@ def toy_sentence(results: dict) -> str:
         count = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
         text += (
             f", the post's table as a whole was confirmed in {count['CONFIRMED']}, refuted in "
-            f"{count['REFUTED']} and "
-            f"left open in {count['UNDECIDED']}"
+            f"{count['REFUTED']} and left open in {count['UNDECIDED']}"
         )
     if means:
         low, high = means[0], means[-1]
         text += (
-            f"; the deciding cell, exclusive features with similar outputs, had mean cosines from "
+            "; the deciding cell, exclusive features with similar outputs, had mean cosines from "
             f"{number(low[0], 2)} ({low[1]}) to {number(high[0], 2)} ({high[1]})"
         )
     return text + "."
@@ -120,8 +119,8 @@ def control_sentence(results: dict, arm: dict) -> str:
     cell = find_cell(arm, POSITIVE)
     if not cell["n_pairs"]:
         return (
-            f"In “{arm['name']}” no pair is both co-occurring and similar, so the controls have nothing "
-            "to answer."
+            f"In “{arm['name']}” no pair is both co-occurring and similar, so the controls have nothing to "
+            "answer."
         )
     others = [
         (control, find_cell(control, POSITIVE))
@@ -153,28 +152,22 @@ def methods(results: dict) -> list[str]:
     alive = ", ".join(f"{arm['n_alive']:,} in “{arm['name']}”" for arm in arms)
     text = [
         "Cosine: between decoder directions at unit length, over all pairs i < j of features that fired "
-        "often enough "
-        f"({alive}).",
+        f"often enough ({alive}).",
         "Cells: co-occurrence by the level named “"
         + "”, “".join(dict.fromkeys(arm["cooccurrence"] for arm in arms))
         + "”, output similarity by “"
         + "”, “".join(dict.fromkeys(arm["similarity"] for arm in arms))
         + "”. Pairs whose level the data leave open are in no cell.",
         "Errors: pairs share features, so intervals delete one feature at a time (jackknife less HC1, "
-        "floored at HC1), t on "
-        "the features that take part less one. The dyadic sandwich and the naive error stand beside them "
-        "in the slopes.",
+        "floored at HC1), t on the features that take part less one. The dyadic sandwich and the naive "
+        "error stand beside them in the slopes.",
         "Verdicts: CONFIRMED where the whole 95 % interval lies on the claimed side, REFUTED where it "
-        "lies on the other, "
-        f"else UNDECIDED. “= 0” means within ±{rules['margin']:g} / √(effective dimension). A sign in a "
-        "language model "
-        "counts only if the excess over each of its controls has it too. A whole table holds only if all "
-        "its cells do.",
-        "Nulls: the band in histograms and the shares in cells are those of random directions in the arm's "
-        "effective "
-        "dimension; antipodal pairs are held against random directions of the same second moment, features "
-        "flagged at a "
-        "false discovery rate of 5 %.",
+        "lies on the other or, for a sign, within the margin of zero, else UNDECIDED. “= 0” means within "
+        f"±{rules['margin']:g} / √(effective dimension). A sign in a language model counts only if the "
+        "excess over each of its controls has it too. A whole table holds only if all its cells do.",
+        "Nulls: the band in histograms and the shares in cells are those of random directions in the "
+        "arm's effective dimension; antipodal pairs are held against random directions of the same second "
+        "moment, features flagged at a false discovery rate of 5 %.",
     ]
     if several:
         text.append(
@@ -196,9 +189,8 @@ def limits(results: dict) -> list[str]:
     single = [arm["name"] for arm in results["arms"] if arm["group"] == "real" and arm["seeds"] == 1]
     if single:
         text.append(
-            f"One dictionary stands behind {and_list([f'“{name}”' for name in single])}: another seed of "
-            "the SAE would "
-            "give other features. Intervals speak of features like these, not of dictionaries."
+            f"One dictionary stands behind {and_list([f'“{name}”' for name in single])}: another seed of the "
+            "SAE would give other features. Intervals speak of features like these, not of dictionaries."
         )
     empty = [
         f"{cell_name(cell['cooccurrence'], cell['similarity'])} in “{arm['name']}”"
@@ -213,17 +205,14 @@ def limits(results: dict) -> list[str]:
     if real:
         text.append(
             "Output similarity in a language model is measured on the tokens where features fire, so it is "
-            "itself "
-            "downstream of co-occurrence; it says nothing yet about what a feature causes."
+            "itself downstream of co-occurrence; it says nothing yet about what a feature causes."
         )
         text.append(
             "Exclusive pairs can be told only where many joint firings were to be expected; rare features "
-            "stay "
-            "undetermined, and the exclusive cells speak of frequent ones."
+            "stay undetermined, and the exclusive cells speak of frequent ones."
         )
     text.append(
         "Cell boundaries and measures are choices, fixed before the run; other choices can change the size "
-        "of a cell's "
-        "mean, and have changed signs elsewhere."
+        "of a cell's mean, and have changed signs elsewhere."
     )
     return text

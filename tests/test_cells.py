@@ -120,6 +120,9 @@ def test_an_empty_cell_and_a_star_have_no_error_and_say_why():
     assert np.isnan(star["low"])
     assert star["problem"] == "all pairs of this cell share one feature"
     assert np.isnan(four_cell_p(cells))
+    problems = [cell["problem"] for cell in cells.to_results()["cells"]]
+    assert problems[0] == exclusive["problem"]
+    assert problems[2] is None
 
 
 def test_the_order_of_features_does_not_matter():
