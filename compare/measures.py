@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from compare.evidence import Evidence
 from compare.kernels import js_divergence
@@ -237,8 +237,8 @@ def _poisson_interval(counts: Int[np.ndarray, "rows cols"]) -> tuple[np.ndarray,
     """Exact 95 % bounds of the mean of a Poisson count."""
     found = np.flatnonzero(np.bincount(counts.ravel()))
     low, high = (np.zeros(found.max(initial=0) + 1) for _ in range(2))
-    low[found] = np.nan_to_num(chi2.ppf(0.025, 2 * found) / 2)
-    high[found] = chi2.ppf(0.975, 2 * found + 2) / 2
+    low[found] = np.where(found > 0, gammaincinv(np.maximum(found, 1), 0.025), 0)
+    high[found] = gammaincinv(found + 1, 0.975)
     return low[counts], high[counts]
 
 

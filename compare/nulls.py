@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import beta
+from scipy.special import betainc, betaincinv, betaln, xlog1py
 from torch import Tensor
 
 from compare.system import Batch, HasEncoder, HasProvenance, HasSite, HasVocabulary, Replace, System
@@ -70,17 +70,19 @@ def cosine_density(
 
     (c + 1) / 2 is Beta((d - 1) / 2, (d - 1) / 2). d may be an effective dimension, above 1 and not whole.
     """
-    return beta.pdf((cosine + 1) / 2, *_shape(d)) / 2
+    half = _half(d)
+    scale = betaln(half, half) + (d - 2) * np.log(2)
+    return np.exp(xlog1py(half - 1, cosine) + xlog1py(half - 1, -cosine) - scale)
 
 
 def cosine_cdf(cosine: Float[np.ndarray, "..."] | float, d: float | int) -> Float[np.ndarray, "..."] | float:
     """Probability that two random unit vectors in d dimensions have at most this cosine."""
-    return beta.cdf((cosine + 1) / 2, *_shape(d))
+    return betainc(_half(d), _half(d), (cosine + 1) / 2)
 
 
 def cosine_quantile(q: Float[np.ndarray, "..."] | float, d: float | int) -> Float[np.ndarray, "..."] | float:
     """The cosine below which a share q of pairs of random unit vectors in d dimensions lies."""
-    return 2 * beta.ppf(q, *_shape(d)) - 1
+    return 2 * betaincinv(_half(d), _half(d), q) - 1
 
 
 def effective_dimension(directions: Float[np.ndarray, "n width"]) -> float:
@@ -109,10 +111,11 @@ def random_rotation(width: int, rng: np.random.Generator) -> Float[np.ndarray, "
     return q * np.sign(np.diag(r))
 
 
-def _shape(d: float | int) -> tuple[float, float]:
+def _half(d: float | int) -> float:
+    """The shape (d - 1) / 2 that both sides of the beta distribution have."""
     if d <= 1:
         raise ValueError(f"expected a dimension above 1, found {d}: on a line every cosine is 1 or -1.")
-    return (d - 1) / 2, (d - 1) / 2
+    return (d - 1) / 2
 
 
 def _square_root(covariance: Float[np.ndarray, "width width"]) -> Float[np.ndarray, "width width"]:

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from synthetic import LinearSystem, Recorded, planted_system
 
@@ -14,6 +15,7 @@ from compare.measures import (
     DIRECTIONS,
     SIMILARITY,
     SIMILARITY_LEVELS,
+    _poisson_interval,
     cooccurrence_level,
     js_split,
     self_divergence,
@@ -205,6 +207,14 @@ def level_of(counted, n, both, total=1_000_000):
 )
 def test_levels_of_cooccurrence_wait_for_enough_tokens(counted, n, both, level):
     assert level_of(counted, n, both) == level
+
+
+def test_poisson_bounds_are_those_of_the_chi_squared_distribution():
+    counts = np.array([[0, 1, 10, 240, 100_000]])
+    low, high = _poisson_interval(counts)
+    np.testing.assert_allclose(low[0, 1:], scipy.stats.chi2.ppf(0.025, 2 * counts[0, 1:]) / 2)
+    np.testing.assert_allclose(high, scipy.stats.chi2.ppf(0.975, 2 * counts + 2) / 2)
+    assert low[0, 0] == 0
 
 
 def test_levels_of_similarity_are_cut_at_the_median_divergence_and_half_of_it():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from scipy.integrate import quad
 from synthetic import LinearSystem, planted_system
@@ -108,6 +109,13 @@ def test_density_distribution_and_quantile_of_the_cosine_agree(d):
 
 def test_in_three_dimensions_the_cosine_is_uniform():
     np.testing.assert_allclose(cosine_density(np.linspace(-0.9, 0.9, 7), 3), 0.5)
+
+
+@pytest.mark.parametrize("d", [2.5, 16, 512, 5000])
+def test_density_is_scipys(d):
+    cosine, shape = np.linspace(-0.95, 0.95, 9), (d - 1) / 2
+    expected = scipy.stats.beta.pdf((cosine + 1) / 2, shape, shape) / 2
+    np.testing.assert_allclose(cosine_density(cosine, d), expected, rtol=1e-9)
 
 
 def test_the_null_of_the_posts_width_is_as_published_in_tables():
