@@ -139,9 +139,13 @@ def drawings(made: dict[str, pd.DataFrame]) -> Iterator[tuple[str, object]]:
 
 
 def inline(draw) -> str:
-    """A figure's SVG in the ink of the page, without ids that several figures share."""
-    svg = re.sub(r'<g id="[^"]*">', "<g>", figures.to_svg(draw))
-    return svg.replace(figures.INK, "currentColor")
+    """A figure's SVG in the ink of the page, without ids that several figures share, 104 pixels an inch."""
+    svg = re.sub(r'<g id="[^"]*">', "<g>", figures.to_svg(draw)).replace(figures.INK, "currentColor")
+
+    def size(found: re.Match) -> str:
+        return f'style="--native: {float(found[1]) / 72 * 104:.0f}px"'
+
+    return re.sub(r'width="([0-9.]+)pt" height="[0-9.]+pt"', size, svg, count=1)
 
 
 def quantity(value: object) -> str:
