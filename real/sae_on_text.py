@@ -79,16 +79,31 @@ def train_on_model(
     source = TextActivations(model, blocks[n_held_out:], real_config, sae_config.seed)
     sae = train_sae(source, sae_config, out, progress=progress)
     quality = asdict(reconstruction(sae, site_activations(model, held_out, real_config)))
+    quality |= splice_losses(model, sae, held_out, real_config)
     about = {
+        "note": describe(sae_config),
         "model_name": model.name,
         "hook_name": real_config.site,
         "context_size": real_config.context,
         "prepend_bos": False,
         "model_sha256": model.sha256,
-        "quality": quality | splice_losses(model, sae, held_out, real_config),
+        "quality": quality | {"cosine_with_start": sae.metadata["cosine_with_start"]},
     }
     add_metadata(out, about)
     return load_sae(out)
+
+
+def describe(config: SAEConfig) -> str:
+    """What was trained, in a line."""
+    kind = {"topk": f"TopK, k = {config.k}", "abstopk": f"signed TopK, k = {config.k}"}.get(
+        config.architecture, f"ReLU, L1 {config.l1:g}"
+    )
+    decoder = {
+        "trained": "decoder trained",
+        "isotropic": "decoder frozen at random directions",
+        "matched": f"decoder frozen at random directions of the second moment of {config.matched_to}",
+    }[config.decoder]
+    return f"{config.n_features:,} features, {kind}, {decoder}, {config.n_activations:,} activations"
 
 
 def splice_losses(
