@@ -40,11 +40,13 @@ def unit_rows(directions: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n 
     return (directions / length).astype(np.float32)
 
 
-def cosine_blocks(unit: Float[np.ndarray, "n width"]) -> Iterator[tuple[int, Float[np.ndarray, "rows n"]]]:
-    """Cosines of a block of features with all features: (first row, block); NaN of a feature with itself."""
+def cosine_blocks(
+    unit: Float[np.ndarray, "n width"], *, with_itself: float = np.nan
+) -> Iterator[tuple[int, Float[np.ndarray, "rows n"]]]:
+    """Cosines of a block of features with all: (first row, block), `with_itself` where a feature meets itself."""
     for first in range(0, len(unit), ROWS):
         block = unit[first : first + ROWS] @ unit.T
-        block[np.arange(len(block)), first + np.arange(len(block))] = np.nan
+        block[np.arange(len(block)), first + np.arange(len(block))] = with_itself
         yield first, block
 
 
@@ -131,9 +133,9 @@ def opposites(
     """Each feature's lowest cosine, with which feature, and the share of pairs below the threshold."""
     n = len(unit)
     lowest, partner, count = np.empty(n, np.float32), np.empty(n, np.int64), 0
-    for first, block in cosine_blocks(unit):
+    for first, block in cosine_blocks(unit, with_itself=np.inf):
         rows = slice(first, first + len(block))
-        partner[rows] = np.nanargmin(block, axis=1)
+        partner[rows] = block.argmin(axis=1)
         lowest[rows] = block[np.arange(len(block)), partner[rows]]
         count += int((block < threshold).sum())
     return lowest, partner, count / (n * (n - 1))
