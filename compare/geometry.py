@@ -43,7 +43,7 @@ def unit_rows(directions: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n 
 def cosine_blocks(
     unit: Float[np.ndarray, "n width"], *, with_itself: float = np.nan
 ) -> Iterator[tuple[int, Float[np.ndarray, "rows n"]]]:
-    """Cosines of a block of features with all: (first row, block), `with_itself` where a feature meets itself."""
+    """Cosines of a block of features with all: (first row, block); `with_itself` on the diagonal."""
     for first in range(0, len(unit), ROWS):
         block = unit[first : first + ROWS] @ unit.T
         block[np.arange(len(block)), first + np.arange(len(block))] = with_itself
