@@ -12,7 +12,7 @@ from real.config import RealConfig, SAEConfig
 from real.language_model import LanguageModel, Replacement
 from real.sae import SAE
 from real.sae_files import add_metadata, load_sae
-from real.sae_quality import reconstruction
+from real.sae_quality import Agreement, agreement, firing_counts, reconstruction
 from real.sae_state import generator
 from real.sae_training import Progress, train_sae
 from real.text import read_text, sample_blocks, token_blocks
@@ -91,6 +91,23 @@ def train_on_model(
     }
     add_metadata(out, about)
     return load_sae(out)
+
+
+def record_agreement(first: Path, second: Path, config: RealConfig) -> Agreement:
+    """Agreement of two SAEs of a site, over features that fire on the text; kept in the first one's quality."""
+    model = LanguageModel.load(config.model_source, device=config.device, name=config.model)
+    blocks = token_blocks(
+        read_text(config.text_file, split=config.split), model.tokenizer, context=config.context
+    )
+    blocks = sample_blocks(blocks, N_HELD_OUT, seed=config.seed)
+    alive = []
+    for folder in (first, second):
+        sae = load_sae(folder, device=config.device)
+        alive.append(sae.W_dec[firing_counts(sae, site_activations(model, blocks, config)) > 0])
+    found = agreement(*alive, generator=generator(config.seed, 0))
+    quality = load_sae(first).metadata.get("quality", {})
+    add_metadata(first, {"quality": quality | {"agreement": found.mean, "agreement_null": found.null_mean}})
+    return found
 
 
 def describe(config: SAEConfig) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from real.controls import matched_directions, unit_rows
@@ -36,9 +36,9 @@ def reconstruction(sae: SAE, batches: Iterable[Float[Tensor, "tokens width"]]) -
     has_fired = torch.zeros(sae.n_features, dtype=torch.bool)
     for site in batches:
         activations = sae.activations(sae.read(site))
-        fired = activations.col_indices() if activations.is_sparse_csr else activations.nonzero()[:, 1]
-        has_fired[fired.cpu()] = True
-        n_firings += len(fired)
+        firings = fired(activations)
+        has_fired[firings] = True
+        n_firings += len(firings)
         n_tokens += len(site)
         errors += (sae.write(sae.decode(activations), site) - site).double().square().sum().item()
         squares += site.double().square().sum().item()
@@ -52,6 +52,22 @@ def reconstruction(sae: SAE, batches: Iterable[Float[Tensor, "tokens width"]]) -
         dead_share=1 - has_fired.double().mean().item(),
         n_tokens=n_tokens,
     )
+
+
+@torch.no_grad()
+def firing_counts(sae: SAE, batches: Iterable[Float[Tensor, "tokens width"]]) -> Int[Tensor, " features"]:
+    """On how many tokens each feature fired."""
+    counts = torch.zeros(sae.n_features, dtype=torch.int64)
+    for site in batches:
+        counts += torch.bincount(fired(sae.activations(sae.read(site))), minlength=sae.n_features)
+    return counts
+
+
+def fired(activations: Float[Tensor, "tokens features"]) -> Int[Tensor, " firings"]:
+    """The feature of every firing."""
+    if activations.layout == torch.sparse_csr:
+        return activations.col_indices().cpu()
+    return activations.nonzero()[:, 1].cpu()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,13 @@ from compare.system import HasEncoder, HasProvenance, HasSite, HasVocabulary, ch
 from real.config import RealConfig, SAEConfig
 from real.sae import SAE
 from real.sae_files import load_sae, save_sae
-from real.sae_on_text import TextActivations, cross_entropy, splice_losses, train_on_text
+from real.sae_on_text import (
+    TextActivations,
+    cross_entropy,
+    record_agreement,
+    splice_losses,
+    train_on_text,
+)
 from real.system import RealSystem
 from real.text import Text, token_blocks
 
@@ -180,8 +186,12 @@ def test_an_sae_trained_on_a_text_is_saved_with_its_quality(tmp_path):
     config = dataclasses.replace(CONFIG, model=str(tmp_path / "model"), text=str(tmp_path / "text.txt"))
     small = SAEConfig(n_features=32, k=4, n_activations=4096, batch=64, part=512, learning_rate=1e-2)
     train_on_text(small, config, tmp_path / "sae")
+    metadata = load_sae(tmp_path / "sae").metadata
+    assert 0 < metadata["quality"]["explained_variance"] < 1
+    assert metadata["quality"]["l0"] <= 4
+    assert metadata["hook_name"] == CONFIG.site
+    assert metadata["note"] == "32 features, TopK, k = 4, decoder trained, 4,096 activations"
+    found = record_agreement(tmp_path / "sae", tmp_path / "sae", config)
+    assert found.mean == pytest.approx(1.0)
     quality = load_sae(tmp_path / "sae").metadata["quality"]
-    assert 0 < quality["explained_variance"] < 1
-    assert quality["l0"] <= 4
-    assert quality["loss"] < quality["loss_with_zeros"] + 1
-    assert load_sae(tmp_path / "sae").metadata["hook_name"] == CONFIG.site
+    assert quality == metadata["quality"] | {"agreement": found.mean, "agreement_null": found.null_mean}

@@ -3,7 +3,7 @@ import torch
 
 from real.controls import isotropic_directions, matched_directions
 from real.sae import SAE
-from real.sae_quality import agreement, mean_max_cosine, reconstruction
+from real.sae_quality import agreement, firing_counts, mean_max_cosine, reconstruction
 
 
 def generator():
@@ -26,6 +26,11 @@ def test_what_is_explained_what_fires_and_what_is_dead():
     assert found.l0 == 1.5
     assert found.dead_share == pytest.approx(1 / 3)
     assert found.n_tokens == 2
+
+
+def test_firings_are_counted_over_batches():
+    site = torch.tensor([[1.0, 2.0, 0.0], [3.0, -2.0, 0.0]])
+    assert firing_counts(identity_sae(), [site[:1], site[1:]]).tolist() == [2, 1, 0]
 
 
 def test_quality_of_nothing_is_refused():
