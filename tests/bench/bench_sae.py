@@ -1,0 +1,107 @@
+"""A training step of the SAE beside the same step by dense autograd, in one run, optimiser included.
+
+    python tests/bench/bench_sae.py [threads]
+
+Width 512, batch 4,096, k = 32. SAELens' TopK joins in where it is installed.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from real.config import SAEConfig
+from real.sae_state import State
+
+WIDTH, BATCH, K = 512, 4096, 32
+
+
+def activations(part: int, n_rows: int) -> torch.Tensor:
+    return torch.randn(n_rows, WIDTH, generator=torch.Generator().manual_seed(part))
+
+
+def ours(config: SAEConfig) -> Callable[[torch.Tensor], None]:
+    """A step as train_sae() takes it."""
+    return State.start(config, activations).update
+
+
+def dense_autograd(config: SAEConfig) -> Callable[[torch.Tensor], None]:
+    """The textbook: dense activations, autograd, fused Adam. For L1 and TopK alike."""
+    start = State.start(config, activations).weights
+    encoder, decoder, b_enc, b_dec = leaves = [tensor.detach().clone().requires_grad_() for tensor in start]
+    adam = torch.optim.Adam(leaves, lr=1e-3, fused=True)
+
+    def step(inputs: torch.Tensor) -> None:
+        before = (inputs - b_dec) @ encoder.T + b_enc
+        penalty = 0.0
+        if config.architecture == "topk":
+            values, features = before.topk(config.k, dim=1, sorted=False)
+            on = torch.zeros_like(before).scatter(1, features, values.relu())
+        else:
+            on = before.relu()
+            penalty = config.l1 * on.sum(1).mean()
+        loss = (on @ decoder + b_dec - inputs).square().sum(1).mean() + penalty
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+
+    return step
+
+
+def saelens(config: SAEConfig) -> Callable[[torch.Tensor], None]:
+    """SAELens' own training forward pass, with the same optimiser."""
+    from sae_lens.saes import standard_sae, topk_sae
+    from sae_lens.saes.sae import TrainStepInput
+
+    shape = {"d_in": WIDTH, "d_sae": config.n_features}
+    if config.architecture == "topk":
+        sae = topk_sae.TopKTrainingSAE(topk_sae.TopKTrainingSAEConfig(k=config.k, **shape))
+    else:
+        sae = standard_sae.StandardTrainingSAE(standard_sae.StandardTrainingSAEConfig(**shape))
+    adam = torch.optim.Adam(sae.parameters(), lr=1e-3, fused=True)
+
+    def step(inputs: torch.Tensor) -> None:
+        wanted = TrainStepInput(
+            sae_in=inputs,
+            coefficients={"l1": 1.0},
+            dead_neuron_mask=None,
+            n_training_steps=0,
+            is_logging_step=False,
+        )
+        loss = sae.training_forward_pass(wanted).loss
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+
+    return step
+
+
+def activations_per_second(step: Callable[[torch.Tensor], None], n_steps: int = 5) -> float:
+    inputs = activations(1, BATCH)
+    step(inputs)
+    started = time.perf_counter()
+    for _ in range(n_steps):
+        step(inputs)
+    return n_steps * BATCH / (time.perf_counter() - started)
+
+
+def main() -> None:
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
+    print(
+        f"{'architecture':12} {'features':>8} {'ours':>8} {'dense autograd':>15} {'ratio':>6} {'SAELens':>8} {'ratio':>6}"
+    )
+    for architecture in ("topk", "standard"):
+        for n_features in (4096, 16384):
+            config = SAEConfig(architecture=architecture, n_features=n_features, k=K, batch=BATCH, part=BATCH)
+            mine, dense = (activations_per_second(make(config)) for make in (ours, dense_autograd))
+            try:
+                theirs = activations_per_second(saelens(config))
+            except ImportError:
+                theirs = float("nan")
+            ratios = f"{dense:15,.0f} {mine / dense:6.2f} {theirs:8,.0f} {mine / theirs:6.2f}"
+            print(f"{architecture:12} {n_features:8,} {mine:8,.0f} {ratios}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
