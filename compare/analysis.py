@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Int
 
 from compare.cells import Cells, combine_seeds, estimate, measure_cells
 from compare.evidence import Evidence
 from compare.fitted import Fit
-from compare.geometry import Antipodal, antipodal
+from compare.geometry import Antipodal, antipodal, blob
 from compare.measures import cooccurrence_level, similarity_level
 from compare.nulls import cosine_density, effective_dimension
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
@@ -38,7 +37,7 @@ SPECIFICATIONS = (
 TRUE = Specification("true_phi", "true_js", "product")
 """Run beside the others where the world is known."""
 
-MAP_BINS = 40
+MAP_BINS = 80
 MAP_LIMITS = (-1.0, 1.0, 1 - float(np.log(2)), 1.0)
 """The whole range of both published measures, so that the maps of all arms share their axes."""
 
@@ -98,6 +97,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
         **combine_seeds([seed.cells for seed in seeds]).to_results(),
         "regression": regression_rows(seeds),
         "antipodal": antipodal_results(seeds),
+        "blob": blob(np.asarray(first.evidence.directions)[first.table.feature_ids]).to_results(),
         "histogram": {
             "edges": COSINE_EDGES.tolist(),
             "counts": counts.tolist(),
@@ -196,36 +196,37 @@ def antipodal_results(seeds: Sequence[Seed]) -> dict:
         if isinstance(value, float)
     }
     flagged = sum(result["features_flagged"] for result in results)
-    pairs = [describe_pair(seed, number, pair) for number, seed in enumerate(seeds) for pair in listed(seed)]
+    pairs = [pair for number, seed in enumerate(seeds) for pair in listed_pairs(seed, number)]
     pairs = sorted(pairs, key=lambda pair: pair["cosine"])[:N_LISTED]
     return shares | {"features_flagged": flagged, "pairs": pairs}
 
 
-def listed(seed: Seed) -> list[dict]:
-    """The most antipodal pairs of a seed."""
-    return seed.opposites.pairs.to_dict("records")
-
-
-def describe_pair(seed: Seed, number: int, pair: dict) -> dict:
-    """A pair by its features' ids: how often they fired together and by chance, and what each promotes."""
-    i, j = int(pair["i"]), int(pair["j"])
-    a, b = (int(seed.table.feature_ids[row]) for row in (i, j))
-    evidence = seed.evidence
-    promoted = promoted_tokens(evidence, np.array([a, b]))
-    return {
-        "seed": number,
-        "i": a,
-        "j": b,
-        "cosine": float(pair["cosine"]),
-        "fired_i": int(evidence.counts[a]),
-        "fired_j": int(evidence.counts[b]),
-        "cofired": int(evidence.cofiring[a, b]),
-        "expected": float(evidence.counts[a] * evidence.counts[b] / evidence.n_tokens),
-        "phi": float(seed.table["phi"][i, j]),
-        "similarity": float(seed.table[DEFAULT.similarity][i, j]),
-        "promotes_i": promoted[0],
-        "promotes_j": promoted[1],
-    }
+def listed_pairs(seed: Seed, number: int) -> list[dict]:
+    """The most antipodal pairs of a seed by their features' ids: firings, chance, and what each promotes."""
+    found = seed.opposites.pairs
+    rows = found[["i", "j"]].to_numpy()
+    features = seed.table.feature_ids[rows]
+    promoted = promoted_tokens(seed.evidence, features.ravel())
+    counts = np.asarray(seed.evidence.counts)
+    pairs = []
+    for k, ((i, j), (a, b)) in enumerate(zip(rows, features, strict=True)):
+        pairs.append(
+            {
+                "seed": number,
+                "i": int(a),
+                "j": int(b),
+                "cosine": float(found["cosine"].iloc[k]),
+                "fired_i": int(counts[a]),
+                "fired_j": int(counts[b]),
+                "cofired": int(seed.evidence.cofiring[a, b]),
+                "expected": float(counts[a] * counts[b] / seed.evidence.n_tokens),
+                "phi": float(seed.table["phi"][i, j]),
+                "similarity": float(seed.table[DEFAULT.similarity][i, j]),
+                "promotes_i": promoted[2 * k],
+                "promotes_j": promoted[2 * k + 1],
+            }
+        )
+    return pairs
 
 
 def promoted_tokens(evidence: Evidence, features: Int[np.ndarray, " k"]) -> list[list[str]]:
@@ -251,8 +252,3 @@ def map_results(pictures: Sequence[PairMap]) -> dict:
         "count": count.T.tolist(),
         "mean": [[None if np.isnan(value) else float(value) for value in row] for row in mean.T],
     }
-
-
-def cells_frame(results: dict) -> pd.DataFrame:
-    """The cells of all arms as one table, for a terminal."""
-    return pd.DataFrame([{"arm": arm["name"]} | cell for arm in results["arms"] for cell in arm["cells"]])

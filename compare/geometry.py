@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import sparse, special, stats
 
-from compare.nulls import cosine_cdf, effective_dimension
+from compare.nulls import cosine_cdf, effective_dimension, matched_root
 
 ROWS = 1024
 """Rows of cosines held at a time."""
@@ -24,7 +24,6 @@ THRESHOLD = -0.5
 NULL_DICTIONARIES = 20
 """Random dictionaries behind the covariance null; the smallest p-value is 1 / (20 n + 1), small enough."""
 
-FIXED_POINT_STEPS = 30
 FALSE_DISCOVERY_RATE = 0.05
 FLIPS = 999
 
@@ -153,26 +152,6 @@ def covariance_null(
         lowest.append(least)
         shares.append(share)
     return np.concatenate(lowest), float(np.mean(shares))
-
-
-def matched_root(
-    unit: Float[np.ndarray, "n width"], rng: np.random.Generator
-) -> Float[np.ndarray, "width width"]:
-    """C^1/2 such that unit(C^1/2 g), g Gaussian, has the second moment S of these directions.
-
-    With C = S the second moment would come out flatter than S, and a skewed but random dictionary would
-    seem full of antipodal pairs. C shares its eigenvectors with S; its eigenvalues are a fixed point, found
-    on 4,096 draws.
-    """
-    wanted, vectors = np.linalg.eigh(unit.T.astype(np.float64) @ unit / len(unit))
-    wanted = wanted.clip(0)
-    squares = rng.standard_normal((4096, len(wanted))) ** 2
-    values = wanted.copy()
-    for _ in range(FIXED_POINT_STEPS):
-        shares = squares * values
-        found = (shares / shares.sum(1, keepdims=True)).mean(0)
-        values = np.where(wanted > 0, values * wanted / np.where(found > 0, found, 1), 0)
-    return (vectors * values**0.5 @ vectors.T).astype(np.float32)
 
 
 def chance_below(threshold: float, dimension: float) -> float:

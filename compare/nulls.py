@@ -1,4 +1,4 @@
-"""What the numbers would be if nothing were there: Gaussian inputs, random directions, random rotations."""
+"""What the numbers would be if nothing were there: Gaussian inputs, random directions."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,8 @@ from scipy.special import betainc, betaincinv, betaln, xlog1py
 from torch import Tensor
 
 from compare.system import Batch, HasEncoder, HasProvenance, HasSite, HasVocabulary, Replace, System
+
+FIXED_POINT_STEPS = 30
 
 
 class GaussianSurrogate:
@@ -95,20 +97,24 @@ def effective_dimension(directions: Float[np.ndarray, "n width"]) -> float:
     return float(np.trace(moment) ** 2 / (moment**2).sum())
 
 
-def matched_directions(
-    directions: Float[np.ndarray, "n width"], rng: np.random.Generator
-) -> Float[np.ndarray, "n width"]:
-    """As many random unit directions, nearly of the second moment S of these: unit(S^1/2 g), g Gaussian."""
-    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    root = _square_root(unit.T.astype(np.float64) @ unit / len(unit))
-    drawn = rng.standard_normal(directions.shape) @ root
-    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+def matched_root(
+    unit: Float[np.ndarray, "n width"], rng: np.random.Generator
+) -> Float[np.ndarray, "width width"]:
+    """C^1/2 such that unit(C^1/2 g), g Gaussian, has the second moment S of these directions.
 
-
-def random_rotation(width: int, rng: np.random.Generator) -> Float[np.ndarray, "width width"]:
-    """An orthogonal matrix, uniform over all of them."""
-    q, r = np.linalg.qr(rng.standard_normal((width, width)))
-    return q * np.sign(np.diag(r))
+    With C = S the second moment would come out flatter than S, and a skewed but random dictionary would
+    seem full of antipodal pairs. C shares its eigenvectors with S; its eigenvalues are a fixed point, found
+    on 4,096 draws.
+    """
+    wanted, vectors = np.linalg.eigh(unit.T.astype(np.float64) @ unit / len(unit))
+    wanted = wanted.clip(0)
+    squares = rng.standard_normal((4096, len(wanted))) ** 2
+    values = wanted.copy()
+    for _ in range(FIXED_POINT_STEPS):
+        shares = squares * values
+        found = (shares / shares.sum(1, keepdims=True)).mean(0)
+        values = np.where(wanted > 0, values * wanted / np.where(found > 0, found, 1), 0)
+    return (vectors * values**0.5 @ vectors.T).astype(np.float32)
 
 
 def _half(d: float | int) -> float:

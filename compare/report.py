@@ -9,7 +9,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
     hypotheses: {file, sha256, margin}                                     added by compare.hypotheses.judge
     models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}}]
         a language model has bits_per_byte, unigram, bigram and trigram (bits per byte as well), an SAE
-        variance_explained, l0, dead_share
+        explained_variance, l0, dead_share
     arms: [{name, group: "toy" | "real" | "control", control_of: name of an arm | null, note,
             models: [names of models behind it], seeds, n_features, n_alive, n_pairs, width, d_eff, n_tokens,
             cooccurrence, similarity: what the levels of the cells rest on,

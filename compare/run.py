@@ -33,7 +33,7 @@ class ReportConfig:
     n_tokens: int = 300_000
     """Tokens that each arm of the language model is measured on, 2 or more."""
 
-    max_features: int = 4096
+    max_features: int = 2048
     """At most so many live features of an arm enter its pairs, drawn at random; 3 or more."""
 
     min_count: int = 30

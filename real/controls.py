@@ -25,10 +25,10 @@ def isotropic_directions(
 def matched_directions(
     like: Float[Tensor, "some width"], n_features: int, *, generator: torch.Generator
 ) -> Float[Tensor, "features width"]:
-    """Unit vectors with the second moment of the rows of `like`, each made unit; else they know nothing of it.
+    """Unit vectors with the second moment of the rows of `like`, each made unit, and else unlike them.
 
-    Drawn as unit(C^1/2 g), g Gaussian. Making rows unit flattens a moment, so that C is not the wanted one but
-    the fixed point from which it comes out: the same eigenvectors, eigenvalues found on 4,096 draws.
+    Drawn as unit(C^1/2 g), g Gaussian. Making rows unit flattens a moment, so C is not the wanted one but
+    the fixed point from which that comes out: the same eigenvectors, eigenvalues found on 4,096 draws.
     """
     rows = unit_rows(like.double().cpu())
     wanted, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))

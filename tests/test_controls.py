@@ -26,14 +26,14 @@ def test_isotropic_directions_are_unit_and_have_no_preferred_direction():
     torch.testing.assert_close(rows.T @ rows / 20_000, torch.eye(8) / 8, rtol=0, atol=0.006)
 
 
-def test_matched_directions_have_the_same_second_moment_up_to_their_length():
-    spread = torch.tensor([1.0, 0.8, 0.6, 0.6, 0.5, 0.5, 0.4, 0.4])
+def test_matched_directions_have_the_same_second_moment_however_skewed():
+    spread = torch.tensor([3.0, 0.8, 0.6, 0.6, 0.5, 0.5, 0.4, 0.4])
     like = torch.randn(20_000, 8, generator=generator()) * spread
     rows = matched_directions(like, 20_000, generator=generator(1))
     unit = torch.nn.functional.normalize(like, dim=1)
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(20_000))
-    # making rows unit shrinks large axes a little once more, hence the tolerance
-    torch.testing.assert_close(rows.T @ rows / 20_000, unit.T @ unit / 20_000, rtol=0, atol=0.05)
+    # standard errors: .003 of either sample, .005 of the 4,096 draws behind the fixed point
+    torch.testing.assert_close(rows.T @ rows / 20_000, unit.T @ unit / 20_000, rtol=0, atol=0.025)
     assert (rows.T @ rows).diagonal().argsort().tolist()[-1] == 0
 
 

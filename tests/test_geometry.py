@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from compare.geometry import antipodal, blob, flag, lowest_cosine_p, matched_root, sign_flip_test, unit_rows
+from compare.geometry import antipodal, blob, flag, lowest_cosine_p, sign_flip_test, unit_rows
+from compare.nulls import matched_root
 
 
 def gaussian(n=300, width=32, seed=0, spectrum=None):
