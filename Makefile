@@ -36,7 +36,7 @@ lint: $(VENV)/installed-test  ## ruff: rules and format
 	$(BIN)/ruff format --check .
 
 bench: $(VENV)/installed-test  ## measured ratios against the post's way, scipy, autograd
-	$(BIN)/cofire bench
+	for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:  ## what was built or measured; never what was written to reports/
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage

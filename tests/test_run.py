@@ -1,0 +1,102 @@
+"""Arms become results, and a run that was stopped goes on with what it has."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from synthetic import LinearSystem, planted_system
+
+from compare.hypotheses import judge, load
+from compare.progress import step
+from compare.run import Arm, ReportConfig, evidence_results, run, surrogate_arm
+
+QUIET = partial(step, quiet=True)
+CONFIG = ReportConfig(min_count=5)
+
+
+def arm_of(make, name="arm", **more) -> Arm:
+    """An arm whose systems come from make(number), and the numbers of those that were made."""
+    made = []
+
+    def systems(before, step):
+        for number in range(more.get("n_systems", 1)):
+            made.append(number)
+            yield make(number)
+
+    return Arm(name=name, group="toy", note="", systems=systems, **more), made
+
+
+def test_a_planted_effect_is_found_and_a_null_is_not(tmp_path):
+    planted, _ = arm_of(lambda number: planted_system(n=48, seed=number), "planted", n_systems=3)
+    null, _ = arm_of(lambda number: planted_system(n=48, seed=number, effect=None), "null", n_systems=3)
+    results = run([planted, null], CONFIG, tmp_path, QUIET)
+    slopes = {
+        (arm["name"], row["term"]): (row["low"], row["high"])
+        for arm in results["arms"]
+        for row in arm["regression"]
+        if row["effects"] == "product"
+    }
+    for term in ("co", "sim", "co:sim"):
+        assert slopes["planted", term][0] > 0
+        assert slopes["null", term][0] < 0 < slopes["null", term][1]
+
+
+def test_the_same_config_and_seed_give_the_same_results(tmp_path):
+    arm, _ = arm_of(lambda number: planted_system(n=24, n_tokens=2048))
+    first, second = (run([arm], CONFIG, tmp_path / name, QUIET) for name in "ab")
+    assert json.dumps(first) == json.dumps(second)
+
+
+def test_a_stopped_run_goes_on_with_the_evidence_it_has(tmp_path):
+    first, made_first = arm_of(lambda number: planted_system(n=24, n_tokens=2048), "first")
+
+    def breaks(number):
+        if number == 1:
+            raise KeyboardInterrupt
+        return planted_system(n=24, n_tokens=2048, seed=number)
+
+    second, _ = arm_of(breaks, "second", n_systems=2)
+    with pytest.raises(KeyboardInterrupt):
+        run([first, second], CONFIG, tmp_path, QUIET)
+    (folder,) = tmp_path.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["first-0", "second-0"]
+    mended, _ = arm_of(lambda number: planted_system(n=24, n_tokens=2048, seed=number), "second", n_systems=2)
+    results = run([first, mended], CONFIG, tmp_path, QUIET)
+    assert made_first == [0]
+    assert [arm["seeds"] for arm in results["arms"]] == [1, 2]
+
+
+def test_another_config_takes_up_nothing(tmp_path):
+    arm, made = arm_of(lambda number: planted_system(n=24, n_tokens=2048))
+    run([arm], CONFIG, tmp_path, QUIET)
+    run([arm], replace(CONFIG, seed=1), tmp_path, QUIET)
+    assert made == [0, 0]
+
+
+def test_a_surrogate_keeps_the_slope_that_geometry_alone_writes(tmp_path):
+    """Random directions, Gaussian inputs: the published measure finds a slope, and so does the surrogate."""
+    linear, _ = arm_of(lambda number: LinearSystem(), "linear")
+    results = run([linear, surrogate_arm(linear, seed=0)], CONFIG, tmp_path, QUIET)
+    slope, null = (
+        next(row["estimate"] for row in arm["regression"] if row["cooccurrence"].startswith("pre"))
+        for arm in results["arms"]
+    )
+    assert slope > 0.9  # tied and isotropic: the correlation of pre-activations is the cosine
+    assert null == pytest.approx(slope, abs=0.05)
+    assert results["arms"][1]["control_of"] == "linear"
+
+
+def test_seeds_of_one_name_are_replicates_and_a_control_needs_one_system(tmp_path):
+    from compare.evidence import measure
+
+    folders = [
+        measure(planted_system(n=24, n_tokens=2048, seed=seed)).save(tmp_path / str(seed)) for seed in (0, 1)
+    ]
+    null = measure(planted_system(n=24, n_tokens=2048, effect=None)).save(tmp_path / "null")
+    results = evidence_results(folders, [null], CONFIG, QUIET)
+    assert [(arm["seeds"], arm["group"]) for arm in results["arms"]] == [(2, "real"), (1, "control")]
+    judged = judge(results, load())
+    assert {row["arm"] for row in judged["verdicts"]} == {"planted"}
+    with pytest.raises(ValueError, match="expected one system beside --control, found 2"):
+        evidence_results([*folders, null], [null], CONFIG, QUIET)
