@@ -6,7 +6,15 @@ from synthetic import planted_system
 from compare import cli
 from compare.evidence import measure
 
-TOY = "n_features = 24\nwidth = 8\nfiring_rate = 0.1\nvocabulary = 64\nsteps = 50\nn_seeds = 2\nn_samples = 4000\n"
+TOY = """
+n_features = 24
+width = 8
+firing_rate = 0.1
+vocabulary = 64
+steps = 50
+n_seeds = 2
+n_samples = 4000
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +49,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_status_2_and_nothing_written(case, tmp_path, monkeypatch, capsys, evidence):
+def test_bad_input_is_one_line_and_writes_nothing(case, tmp_path, monkeypatch, capsys, evidence):
     monkeypatch.chdir(tmp_path)
     files = {
         "typo.toml": "sed = 1",
         "range.toml": "n_tokens = 1",
         "toy.toml": "width = 0",
-        "good.toml": TOY + "",
+        "good.toml": TOY,
         "rules.toml": 'format = 1\nmargins = 0.1\n[[hypothesis]]\nid = "x"\n',
         "full/note.txt": "mine",
         "full/0/note.txt": "mine",
@@ -58,7 +66,8 @@ def test_bad_input_is_one_line_and_status_2_and_nothing_written(case, tmp_path, 
         path.write_text(text)
     before = sorted(tmp_path.rglob("*"))
     words, expected = BAD[case]
-    status, _, err = cofire(monkeypatch, capsys, *(evidence if word == "EVIDENCE" else word for word in words))
+    words = [evidence if word == "EVIDENCE" else word for word in words]
+    status, _, err = cofire(monkeypatch, capsys, *words)
     assert status == 2
     assert expected in err
     assert len(err.strip().splitlines()) == 1
@@ -71,9 +80,7 @@ def test_evidence_is_tested_without_its_system(tmp_path, monkeypatch, capsys, ev
     assert status == 0
     results = json.loads((tmp_path / "page/results.json").read_text())
     assert results["run"]["command"].startswith("cofire test")
-    slopes = {
-        row["term"]: row for row in results["arms"][0]["regression"] if row["effects"] == "product"
-    }
+    slopes = {row["term"]: row for row in results["arms"][0]["regression"] if row["effects"] == "product"}
     assert slopes["co"]["low"] > 0  # planted
     assert slopes["sim"]["low"] > 0
     assert "page/index.html" in out
