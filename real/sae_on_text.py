@@ -94,7 +94,7 @@ def train_on_model(
 
 
 def record_agreement(first: Path, second: Path, config: RealConfig) -> Agreement:
-    """Agreement of two SAEs of a site, over features that fire on the text; kept in the first one's quality."""
+    """Agreement of two SAEs over features that fire on the text; kept with the first one's quality."""
     model = LanguageModel.load(config.model_source, device=config.device, name=config.model)
     blocks = token_blocks(
         read_text(config.text_file, split=config.split), model.tokenizer, context=config.context

@@ -88,9 +88,8 @@ def activations_per_second(step: Callable[[torch.Tensor], None], n_steps: int = 
 
 def main() -> None:
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
-    print(
-        f"{'architecture':12} {'features':>8} {'ours':>8} {'dense autograd':>15} {'ratio':>6} {'SAELens':>8} {'ratio':>6}"
-    )
+    names = f"{'ours':>8} {'dense autograd':>15} {'ratio':>6} {'SAELens':>8} {'ratio':>6}"
+    print(f"{'architecture':12} {'features':>8} {names}")
     for architecture in ("topk", "standard"):
         for n_features in (4096, 16384):
             config = SAEConfig(architecture=architecture, n_features=n_features, k=K, batch=BATCH, part=BATCH)
