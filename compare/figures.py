@@ -69,6 +69,14 @@ def to_svg(draw: Callable[[], Figure]) -> str:
     return svg[svg.index("<svg") :]
 
 
+def to_png(draw: Callable[[], Figure]) -> bytes:
+    """The figure as PNG on white, for a README or a slide."""
+    with rc_context(STYLE):
+        buffer = io.BytesIO()
+        draw().savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
 def short_cosine(value: float) -> str:
     """A signed cosine in few characters: +.12, -.003, 0."""
     if abs(value) < NOTABLE:

@@ -90,6 +90,7 @@ class Gates:
     min_similarity_sd: float = 0.005
     min_alive: int = 50
     beats: Literal["", "unigram", "bigram", "trigram"] = "trigram"
+    min_agreement: float = 0.25
     controlled: tuple[str, ...] = ("real",)
 
 
@@ -238,16 +239,32 @@ def shut_gate(number: dict, arm: dict, models: list[dict], gates: Gates) -> str 
             return f"only {found:,} {what}, {asked:,} are asked for"
     if spread < gates.min_similarity_sd:
         return f"output similarity hardly varies: sd {spread:.4f}, {gates.min_similarity_sd:g} is asked for"
-    for model in models:
-        if gates.beats and model["name"] in arm["models"] and gates.beats in model["quality"]:
-            bits, baseline = model["quality"]["bits_per_byte"], model["quality"][gates.beats]
-            if bits >= baseline:
-                return (
-                    f"{model['name']} needs {bits:.2f} bits per byte, no better than the {gates.beats}'s "
-                    f"{baseline:.2f}: its features may not be those of a model that learned the language"
-                )
+    weak = [weakness(model, gates) for model in models if model["name"] in arm["models"]]
+    if any(weak):
+        return "; ".join(one for one in weak if one)
     if not number["low"] <= number["high"]:
         return "there is no interval: the error is undefined (too few replicates, or no spread at all)"
+    return None
+
+
+def weakness(model: dict, gates: Gates) -> str | None:
+    """What a model behind an arm falls short of, or None."""
+    quality = model["quality"]
+    if gates.beats and gates.beats in quality and quality["bits_per_byte"] >= quality[gates.beats]:
+        return (
+            f"{model['name']} needs {quality['bits_per_byte']:.2f} bits per byte, no better than the "
+            f"{gates.beats}'s {quality[gates.beats]:.2f}: its features may not be those of a model that "
+            "learned the language"
+        )
+    if "agreement" in quality:
+        null = quality["agreement_null"]
+        share = (quality["agreement"] - null) / (1 - null)
+        if share < gates.min_agreement:
+            return (
+                f"two seeds of {model['name']} agree {quality['agreement']:.2f} (mean largest cosine), and "
+                f"random directions of the same second moment {null:.2f}: {share:.0%} of the way to "
+                f"identity, {gates.min_agreement:.0%} is asked for"
+            )
     return None
 
 

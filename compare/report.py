@@ -9,7 +9,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
     hypotheses: {file, sha256, margin}                                     added by compare.hypotheses.judge
     models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}}]
         a language model has bits_per_byte, unigram, bigram and trigram (bits per byte as well), an SAE
-        explained_variance, l0, dead_share
+        explained_variance, l0, dead_share, loss_recovered [, agreement, agreement_null]
     arms: [{name, group: "toy" | "real" | "control", control_of: name of an arm | null, note,
             models: [names of models behind it], seeds, n_features, n_alive, n_pairs, width, d_eff, n_tokens,
             cooccurrence, similarity: what the levels of the cells rest on,
@@ -51,6 +51,8 @@ from compare import figures, wording
 from compare.tables import TERMS, tables
 
 TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
+PICTURES = ("cells", "map")
+"""Figures that lie beside the page as PNG as well."""
 
 
 def write_report(results: dict, folder: Path) -> Path:
@@ -73,6 +75,9 @@ def write_report(results: dict, folder: Path) -> Path:
         table.to_csv(unfinished / f"{name}.csv", index=False, lineterminator="\n")
     (unfinished / "results.json").write_text(to_json(results), encoding="utf-8")
     (unfinished / PAGE).write_text(render(results, made), encoding="utf-8")
+    for name, draw in drawings(made):
+        if name in PICTURES:
+            (unfinished / f"{name}.png").write_bytes(figures.to_png(draw))
     replace_folder(folder, unfinished)
     return folder / PAGE
 

@@ -30,7 +30,7 @@ class ReportConfig:
     seed: int = 0
     """Decides every random draw: toys, text, surrogates, null directions."""
 
-    n_tokens: int = 300_000
+    n_tokens: int = 200_000
     """Tokens that each arm of the language model is measured on, 2 or more."""
 
     max_features: int = 2048

@@ -120,6 +120,10 @@ GATES = {
         lambda arm, models: models[0]["quality"].update(bits_per_byte=1.9),
         "the trigram's 1.83",
     ),
+    "seeds that disagree": (
+        lambda arm, models: models[1]["quality"].update(agreement=0.36, agreement_null=0.29),
+        "10% of the way to identity",
+    ),
     "a problem": (lambda arm, models: arm["cells"][0].update(problem="all share one"), "all share one"),
     "no error": (lambda arm, models: arm["cells"][0].update(se=float("nan")), "there is no interval"),
 }
