@@ -51,7 +51,7 @@ from compare import figures, wording
 from compare.tables import TERMS, tables
 
 TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
-PICTURES = ("cells", "map")
+PICTURES = ("cells",)
 """Figures that lie beside the page as PNG as well."""
 
 

@@ -1,7 +1,8 @@
 """The networks: tied ReLU autoencoder, softmax readout, or both on one hidden layer; many seeds at once."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,18 @@ class Trained:
         return share * self.reconstruction_losses.nan_to_num() + (1 - share) * self.output_losses.nan_to_num()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread within: blocks this small gain little from two, which lose tenfold on busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def train(config: ToyConfig, world: World, progress: Progress | None = None) -> Trained:
     """Train config.n_seeds networks in one world, all on the same samples, each from its own start.
 
