@@ -42,11 +42,12 @@ def report(
     Example: cofire report --quick
     """
     from compare.arms import real_arms, toy_arms
+    from compare.report import check_folder
     from compare.run import ReportConfig
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
     out = out or page_folder("default", chosen.quick)
-    check_page(out)
+    check_folder(out)
     write_page([*toy_arms(chosen), *real_arms(chosen)], chosen, out, runs, quiet)
 
 
@@ -64,11 +65,12 @@ def validate(
     Example: cofire validate --seed 1
     """
     from compare.arms import toy_arms
+    from compare.report import check_folder
     from compare.run import ReportConfig
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
     out = out or page_folder("validate", chosen.quick)
-    check_page(out)
+    check_folder(out)
     write_page(toy_arms(chosen), chosen, out, runs, quiet)
 
 
@@ -122,12 +124,13 @@ def judge_evidence(
     """
     from compare.hypotheses import load
     from compare.progress import step
+    from compare.report import check_folder
     from compare.run import ReportConfig, evidence_results
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
     rules = load(hypotheses)
     if out:
-        check_page(out)
+        check_folder(out)
     results = evidence_results(evidence, control or [], chosen, partial(step, quiet=quiet))
     verdicts = conclude(results, rules, out)
     if gate and any(row["verdict"] != "CONFIRMED" for row in verdicts):
@@ -194,14 +197,6 @@ def settings(kind: type, config: Path | None, options: dict) -> "ReportConfig":
 def page_folder(name: str, quick: bool) -> Path:
     """Where a page goes if nothing else is asked for."""
     return Path("reports") / (f"{name}-quick" if quick else name)
-
-
-def check_page(out: Path) -> None:
-    """Refuse, before any work, to replace what is not a report."""
-    if out.exists() and not (out / "results.json").is_file() and (out.is_file() or any(out.iterdir())):
-        raise ValueError(
-            f"expected a new folder or a report, found something else at {out}: name another --out."
-        )
 
 
 def write_page(arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path, quiet: bool) -> None:

@@ -58,14 +58,7 @@ PICTURES = ("cells",)
 def write_report(results: dict, folder: Path) -> Path:
     """Write the report of judged results; an older report there is replaced once the new one is whole."""
     folder = Path(folder)
-    if (
-        folder.exists()
-        and not (folder / "results.json").is_file()
-        and (folder.is_file() or any(folder.iterdir()))
-    ):
-        raise ValueError(
-            f"expected a new folder or a report, found something else at {folder}: name another."
-        )
+    check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -80,6 +73,15 @@ def write_report(results: dict, folder: Path) -> Path:
             (unfinished / f"{name}.png").write_bytes(figures.to_png(draw))
     replace_folder(folder, unfinished)
     return folder / PAGE
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse to replace what is not a report; worth asking before the work that a report takes."""
+    is_report = (folder / "results.json").is_file()
+    if folder.is_file() or (folder.exists() and not is_report and any(folder.iterdir())):
+        raise ValueError(
+            f"expected a new folder or a report, found something else at {folder}: name another --out."
+        )
 
 
 def replace_folder(folder: Path, new: Path) -> None:

@@ -51,7 +51,7 @@ class ReportConfig:
         """The config with its sizes cut down if it is quick."""
         if not self.quick:
             return self
-        return replace(self, n_tokens=min(self.n_tokens, 20_000), max_features=min(self.max_features, 1024))
+        return replace(self, n_tokens=min(self.n_tokens, 15_000), max_features=min(self.max_features, 512))
 
     @property
     def choices(self) -> Choices:
