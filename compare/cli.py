@@ -42,13 +42,11 @@ def report(
     Example: cofire report --quick
     """
     from compare.arms import real_arms, toy_arms
-    from compare.report import check_folder
     from compare.run import ReportConfig
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
-    out = out or page_folder("default", chosen.quick)
-    check_folder(out)
-    write_page([*toy_arms(chosen), *real_arms(chosen)], chosen, out, runs, quiet)
+    arms = [*toy_arms(chosen), *real_arms(chosen)]
+    write_page(arms, chosen, out or page_folder("default", chosen.quick), runs, quiet)
 
 
 @app.command()
@@ -65,13 +63,10 @@ def validate(
     Example: cofire validate --seed 1
     """
     from compare.arms import toy_arms
-    from compare.report import check_folder
     from compare.run import ReportConfig
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
-    out = out or page_folder("validate", chosen.quick)
-    check_folder(out)
-    write_page(toy_arms(chosen), chosen, out, runs, quiet)
+    write_page(toy_arms(chosen), chosen, out or page_folder("validate", chosen.quick), runs, quiet)
 
 
 @app.command()
@@ -203,8 +198,10 @@ def write_page(arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path,
     """Run the arms, judge them by the presets, write the page."""
     from compare.hypotheses import load
     from compare.progress import step
+    from compare.report import check_folder
     from compare.run import run
 
+    check_folder(out)
     conclude(run(arms, config, runs, partial(step, quiet=quiet)), load(), out)
 
 

@@ -1,6 +1,5 @@
 """Everything measured of one system in one pass, saved with its provenance and hashes."""
 
-import hashlib
 import json
 import os
 import platform
@@ -20,6 +19,7 @@ from safetensors.numpy import save_file
 
 from compare.kernels import fired
 from compare.moments import CoFiring, Covariance, MeanOutputs
+from compare.provenance import file_sha256
 from compare.system import (
     Batch,
     HasEncoder,
@@ -174,7 +174,7 @@ class Evidence:
         folder = Path(folder)
         manifest = _read_manifest(folder)
         for name, expected in manifest["sha256"].items():
-            found = _sha256(folder / name) if (folder / name).is_file() else "no file"
+            found = file_sha256(folder / name) if (folder / name).is_file() else "no file"
             if found != expected:
                 raise ValueError(
                     f"expected {folder / name} with sha256 {expected[:12]}..., found {found[:12]}: it was "
@@ -223,7 +223,7 @@ class Evidence:
             "provenance": self.provenance,
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "numpy", "numba", "safetensors")},
-            "sha256": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
+            "sha256": {path.name: file_sha256(path) for path in sorted(folder.iterdir())},
         }
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
@@ -334,11 +334,6 @@ def _read_manifest(folder: Path) -> dict:
             "this version."
         )
     return manifest
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _partial_prefix(folder: Path) -> str:
