@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from compare.contexts import Contexts, tokens_of
 from compare.kernels import fired
 from compare.moments import CoFiring, Covariance, MeanOutputs
 from compare.provenance import file_sha256
@@ -104,6 +105,12 @@ class Evidence:
 
     truth: Truth | None
     """Where the world is known."""
+
+    context_values: Float[np.ndarray, "n top"] | None = None
+    """Strongest activations of each feature, 0 where it fired less often; None where tokens are not told."""
+
+    context_tokens: Int[np.ndarray, "n top around"] | None = None
+    """Ids of the tokens around each of them, as in compare/contexts.py."""
 
     @property
     def n_features(self) -> int:
@@ -245,6 +252,7 @@ def measure(
     cofiring = CoFiring(n_features)
     moments = Covariance(n_features if encoder is None else encoder.shape[1])
     outputs: MeanOutputs | None = None
+    contexts: Contexts | None = None
     done, n_sequences, last_sequence = 0, 0, None
     for batch, size, sequences in _batches(system, n_tokens):
         check_batch(batch, n_features=n_features, name=system.name)
@@ -255,6 +263,10 @@ def measure(
         moments.update((batch.preactivations if encoder is None else batch.inputs)[:size])
         cofiring.update(features, values, offsets)
         outputs.update(features, values, offsets, batch.outputs[:size], sequences)
+        tokens = tokens_of(batch)
+        if tokens is not None:
+            contexts = contexts or Contexts(n_features)
+            contexts.update(features, values, offsets, tokens[:size], sequences)
         seen = torch.unique(sequences)
         n_sequences += len(seen) - int(last_sequence is not None and bool((seen == last_sequence).any()))
         last_sequence = sequences[-1]
@@ -267,6 +279,7 @@ def measure(
         )
     sums, means = cofiring.result(), outputs.result()
     mean, covariance = moments.result()
+    context_values, context_tokens = contexts.result() if contexts else (None, None)
     return Evidence(
         name=system.name,
         n_tokens=done,
@@ -287,6 +300,8 @@ def measure(
         half_counts=means.counts,
         base_output=means.base,
         truth=_truth(system) if isinstance(system, HasTruth) else None,
+        context_values=context_values,
+        context_tokens=context_tokens,
     )
 
 

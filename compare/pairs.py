@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from compare.evidence import Evidence
@@ -189,50 +188,6 @@ def histogram(
     for _, _, tile in table.tiles():
         counts += np.histogram(tile[name][np.isfinite(tile["cosine"])], edges)[0]
     return counts
-
-
-def extreme_pairs(table: PairTable, k: int, *, lowest: bool = True) -> pd.DataFrame:
-    """The k pairs of lowest (or highest) cosine, most extreme first: feature ids i, j and every measure."""
-    sign = 1 if lowest else -1
-    found: list[pd.DataFrame] = []
-    for rows, cols, tile in table.tiles():
-        order = sign * np.where(np.isfinite(tile["cosine"]), tile["cosine"], sign * np.inf).ravel()
-        best = np.argpartition(order, min(k, order.size - 1))[:k]
-        best = best[np.isfinite(order[best])]
-        i, j = np.unravel_index(best, tile["cosine"].shape)
-        ids = {"i": table.feature_ids[rows][i], "j": table.feature_ids[cols][j]}
-        found.append(pd.DataFrame(ids | {name: values[i, j] for name, values in tile.items()}))
-    pairs = pd.concat(found).sort_values(["cosine", "i", "j"], ascending=[lowest, True, True])
-    return pairs.head(k).reset_index(drop=True)
-
-
-class Extremes(NamedTuple):
-    """For every feature its lowest and highest cosine with another, and the other's position in the table."""
-
-    lowest: Float[np.ndarray, " n"]
-    lowest_with: Int[np.ndarray, " n"]
-    highest: Float[np.ndarray, " n"]
-    highest_with: Int[np.ndarray, " n"]
-
-
-def extremes(table: PairTable) -> Extremes:
-    """The most antipodal and the most parallel partner of every feature."""
-    result = Extremes(
-        np.full(table.n, np.inf), np.full(table.n, -1), np.full(table.n, -np.inf), np.full(table.n, -1)
-    )
-    for rows, cols, tile in table.tiles():
-        for axis, mine, others in ((1, rows, cols), (0, cols, rows)):
-            for best, partner, sign in (
-                (result.lowest, result.lowest_with, 1),
-                (result.highest, result.highest_with, -1),
-            ):
-                value = np.where(np.isfinite(tile["cosine"]), sign * tile["cosine"], np.inf)
-                at = value.argmin(axis)
-                nearest = np.take_along_axis(value, np.expand_dims(at, axis), axis).squeeze(axis)
-                better = nearest < sign * best[mine]
-                best[mine] = np.where(better, sign * nearest, best[mine])
-                partner[mine] = np.where(better, at + others.start, partner[mine])
-    return result
 
 
 def _range(table: PairTable, name: str) -> tuple[float, float]:

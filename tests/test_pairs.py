@@ -6,7 +6,7 @@ from synthetic import Recorded, planted_system, standardised_pairs
 import compare.pairs
 from compare.evidence import measure
 from compare.measures import COOCCURRENCE, SIMILARITY
-from compare.pairs import extreme_pairs, extremes, histogram, pair_map, pair_table
+from compare.pairs import histogram, pair_map, pair_table
 
 ASKED = {"cooccurrence": ["phi", "log_odds"], "similarity": ["js", "js_split"]}
 
@@ -104,28 +104,6 @@ def test_histogram_is_numpys(whole, tiled):
     expected = np.histogram(whole.cosine[np.triu_indices(whole.n, 1)], edges)[0]
     for table in (whole, tiled):
         assert histogram(table, edges).tolist() == expected.tolist()
-
-
-def test_extreme_pairs_come_most_extreme_first(whole, tiled):
-    i, j = np.triu_indices(whole.n, 1)
-    order = np.argsort(whole.cosine[i, j])
-    for table in (whole, tiled):
-        for lowest, best in ((True, order[:7]), (False, order[::-1][:7])):
-            found = extreme_pairs(table, 7, lowest=lowest)
-            assert found["i"].tolist() == whole.feature_ids[i[best]].tolist()
-            assert found["j"].tolist() == whole.feature_ids[j[best]].tolist()
-            np.testing.assert_allclose(found["phi"], whole["phi"][i[best], j[best]], atol=1e-6)
-    assert len(extreme_pairs(whole, 10**6)) == whole.n_pairs
-
-
-def test_every_feature_has_its_most_opposite_and_most_parallel_partner(whole, tiled):
-    off = np.where(np.eye(whole.n, dtype=bool), np.nan, whole.cosine)
-    for table in (whole, tiled):
-        found = extremes(table)
-        np.testing.assert_allclose(found.lowest, np.nanmin(off, 1), atol=1e-6)
-        assert found.lowest_with.tolist() == np.nanargmin(off, 1).tolist()
-        np.testing.assert_allclose(found.highest, np.nanmax(off, 1), atol=1e-6)
-        assert found.highest_with.tolist() == np.nanargmax(off, 1).tolist()
 
 
 def test_more_features_than_asked_for_are_drawn_by_the_seed(evidence):
