@@ -42,13 +42,10 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from compare import figures, wording
-from compare.tables import TERMS, tables
+from compare.sections import Tables, drawings, shown, tables
 
 TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
 PICTURES = ("cells",)
@@ -68,7 +65,7 @@ def write_report(results: dict, folder: Path) -> Path:
         table.to_csv(unfinished / f"{name}.csv", index=False, lineterminator="\n")
     (unfinished / "results.json").write_text(to_json(results), encoding="utf-8")
     (unfinished / PAGE).write_text(render(results, made), encoding="utf-8")
-    for name, draw in drawings(made):
+    for name, draw in drawings(results, made):
         if name in PICTURES:
             (unfinished / f"{name}.png").write_bytes(figures.to_png(draw))
     replace_folder(folder, unfinished)
@@ -110,7 +107,7 @@ def without_nan(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def render(results: dict, made: dict[str, pd.DataFrame]) -> str:
+def render(results: dict, made: Tables) -> str:
     """The page: the same text for the same results."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -121,28 +118,21 @@ def render(results: dict, made: dict[str, pd.DataFrame]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=wording.number, interval=wording.interval, quantity=quantity)
+    environment.filters.update(
+        number=wording.number, interval=wording.interval, quantity=quantity, typographic=typographic
+    )
     template = environment.get_template(TEMPLATE)
     return template.render(
         results=results,
+        sections=shown(results),
         tables=made,
-        figures={name: inline(draw) for name, draw in drawings(made)},
+        figures={name: inline(draw) for name, draw in drawings(results, made)},
         sentences=wording.sentences(results),
         methods=wording.methods(results),
         limits=wording.limits(results),
         style=environment.get_template(STYLE).render(),
         claim_of=figures.claim_of,
     )
-
-
-def drawings(made: dict[str, pd.DataFrame]) -> Iterator[tuple[str, object]]:
-    """Each figure by name, and how to draw it."""
-    yield "map", lambda: figures.post_map(made["map"])
-    yield "cells", lambda: figures.cell_plot(made["cells"])
-    slopes = made["slopes"][made["slopes"]["term"].isin(TERMS)]
-    for measures, part in slopes.groupby(["cooccurrence", "similarity"], sort=False):
-        yield f"slopes: {measures[0]} x {measures[1]}", lambda part=part: figures.forest(part)
-    yield "histogram", lambda: figures.histograms(made["histogram"])
 
 
 def inline(draw) -> str:
@@ -153,6 +143,11 @@ def inline(draw) -> str:
         return f'style="--native: {float(found[1]) / 72 * 104:.0f}px"'
 
     return re.sub(r'width="([0-9.]+)pt" height="[0-9.]+pt"', size, svg, count=1)
+
+
+def typographic(text: str) -> str:
+    """Apostrophes and times signs as print has them."""
+    return text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").replace(" x ", " \N{MULTIPLICATION SIGN} ")
 
 
 def quantity(value: object) -> str:

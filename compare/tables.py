@@ -13,8 +13,8 @@ TERMS = ("co", "sim", "co:sim")
 """Slopes that are drawn; the table has the covariates as well."""
 
 
-def tables(results: dict) -> dict[str, pd.DataFrame]:
-    """Every table of the report by the name of its CSV."""
+def main_tables(results: dict) -> dict[str, pd.DataFrame]:
+    """Every table that all reports have, by the name of its CSV."""
     return {
         "verdicts": pd.DataFrame(results["verdicts"]),
         "models": models(results),

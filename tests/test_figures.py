@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from compare import figures
 from compare.hypotheses import judge, load
-from compare.tables import MAP_TILES, groups, maps, tables
+from compare.sections import tables
+from compare.tables import MAP_TILES, groups, maps
 
 MINUS = "\N{MINUS SIGN}"
 

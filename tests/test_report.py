@@ -11,7 +11,7 @@ from example_results import example_results
 from compare import wording
 from compare.hypotheses import judge, load
 from compare.report import quantity, render, to_json, write_report
-from compare.tables import tables
+from compare.sections import tables
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 

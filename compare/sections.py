@@ -1,0 +1,112 @@
+"""The sections of the page, in order: a key, a title, and what to tabulate and draw.
+
+To add one: put its numbers under `key` in results, or in an arm of results; write
+templates/_<key>.html.j2; add a Section here. It appears where its numbers are, and nowhere else.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from compare import figures
+from compare.tables import TERMS, main_tables
+
+Tables = dict[str, pd.DataFrame]
+"""Every table of a report by the name of its CSV."""
+
+Drawing = tuple[str, Callable[[], Figure]]
+"""A figure's name, and how to draw it."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading of its own."""
+
+    key: str
+    """Its place in the page (#key), its template's name, and the key of results or of an arm it shows."""
+
+    title: str
+    link: str
+    """The title in a word or three, for the list of sections."""
+
+    tabulate: Callable[[dict], Tables] | None = None
+    """Results in, a table for each CSV out; None where the main tables hold all that it shows."""
+
+    draw: Callable[[Tables], Iterator[Drawing]] | None = None
+    """Tables in, figures out by name; a template shows them with drawing(name, label)."""
+
+    always: bool = False
+    """Shown whatever keys results have."""
+
+    @property
+    def template(self) -> str:
+        """The file in templates/."""
+        return f"_{self.key}.html.j2"
+
+    def is_in(self, results: dict) -> bool:
+        """Whether these results have the numbers that it shows."""
+        return self.always or self.key in results or any(self.key in arm for arm in results["arms"])
+
+
+def draw_map(made: Tables) -> Iterator[Drawing]:
+    """The post's figure."""
+    yield "map", lambda: figures.post_map(made["map"])
+
+
+def draw_cells(made: Tables) -> Iterator[Drawing]:
+    """The six cells."""
+    yield "cells", lambda: figures.cell_plot(made["cells"])
+
+
+def draw_slopes(made: Tables) -> Iterator[Drawing]:
+    """A forest plot for each pair of measures."""
+    slopes = made["slopes"][made["slopes"]["term"].isin(TERMS)]
+    for measures, part in slopes.groupby(["cooccurrence", "similarity"], sort=False):
+        yield f"slopes: {measures[0]} x {measures[1]}", lambda part=part: figures.forest(part)
+
+
+def draw_histograms(made: Tables) -> Iterator[Drawing]:
+    """All cosines."""
+    yield "histogram", lambda: figures.histograms(made["histogram"])
+
+
+SECTIONS = (
+    Section("map", "The post's figure, with every pair counted", "The post's figure", draw=draw_map),
+    Section("cells", "The cells, exclusive and independent kept apart", "Cells", draw=draw_cells),
+    Section("controls", "Controls: what method and geometry give by themselves", "Controls", always=True),
+    Section(
+        "slopes",
+        "Slopes of the regression: cosine on co-occurrence x similarity",
+        "Slopes",
+        draw=draw_slopes,
+        always=True,
+    ),
+    Section("histogram", "All cosines, and the orthogonal blob", "All cosines", draw=draw_histograms),
+    Section("antipodal", "Antipodal pairs", "Antipodal pairs"),
+    Section("reasons", "Every verdict with its reason", "Reasons", always=True),
+    Section("methods", "Methods and limits", "Methods and limits", always=True),
+    Section("again", "Make it again", "Make it again", always=True),
+)
+
+
+def shown(results: dict) -> list[Section]:
+    """The sections whose numbers these results have, in order."""
+    return [section for section in SECTIONS if section.is_in(results)]
+
+
+def tables(results: dict) -> Tables:
+    """Every table of the report."""
+    made = main_tables(results)
+    for section in shown(results):
+        if section.tabulate:
+            made |= section.tabulate(results)
+    return made
+
+
+def drawings(results: dict, made: Tables) -> Iterator[Drawing]:
+    """Each figure of the report by name, and how to draw it."""
+    for section in shown(results):
+        if section.draw:
+            yield from section.draw(made)
