@@ -14,7 +14,9 @@ from torch import Tensor
 from compare.compiled import (
     COLUMNS,
     ROWS,
+    TINY,
     bucket,
+    check_rows,
     count_block,
     count_on,
     divergence_blocks,
@@ -24,9 +26,6 @@ from compare.compiled import (
     own_rows,
     weigh_block,
 )
-
-TINY = 1e-30
-"""Smaller probabilities count as zero: denormal numbers are slow, and a vocabulary of them weighs nothing."""
 
 
 def js_divergence(
@@ -216,15 +215,14 @@ def _array(values) -> np.ndarray:
 
 def _probabilities(p) -> np.ndarray:
     rows = np.ascontiguousarray(_array(p), dtype=np.float32)
-    total = rows.sum(1, dtype=np.float64)
-    wrong = ~((np.abs(total - 1) < 1e-3) | (total == 0))
-    if wrong.any() or (rows.size and rows.min() < 0):
+    wrong, tiny = np.empty((2, len(rows)), dtype=bool)
+    _share(lambda first, last: check_rows(rows, first, last, wrong, tiny), len(rows))
+    if wrong.any():
         raise ValueError(
             f"expected rows of probabilities that sum to 1, found {int(wrong.sum())} rows that do not or "
             "negative entries: divide every row by its sum."
         )
-    tiny = (rows > 0) & (rows < TINY)
-    return np.where(tiny, np.float32(0), rows) if tiny.any() else rows
+    return np.where(rows < TINY, np.float32(0), rows) if tiny.any() else rows
 
 
 def _refuse_negative(values: np.ndarray) -> None:
