@@ -9,10 +9,11 @@ from jaxtyping import Int
 
 from compare.cells import Cells, combine_seeds, estimate, measure_cells
 from compare.evidence import Evidence
+from compare.examples import Levels, example_pairs
 from compare.fitted import Fit
 from compare.geometry import Antipodal, antipodal, blob
 from compare.measures import cooccurrence_level, similarity_level
-from compare.nulls import cosine_density, effective_dimension
+from compare.nulls import cosine_density, effective_dimension, matched_density
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.regress import Effects, fit
 
@@ -74,6 +75,7 @@ class Seed(NamedTuple):
     fits: dict[Specification, Fit]
     opposites: Antipodal
     picture: PairMap
+    examples: list[dict]
 
 
 def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
@@ -83,6 +85,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
     counts = sum(histogram(seed.table, COSINE_EDGES) for seed in seeds)
     d_eff = float(np.mean([seed.d_eff for seed in seeds]))
     middles = (COSINE_EDGES[1:] + COSINE_EDGES[:-1]) / 2
+    directions = np.asarray(first.evidence.directions)[first.table.feature_ids]
     return {
         "seeds": len(seeds),
         "n_features": first.evidence.n_features,
@@ -97,13 +100,15 @@ def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
         **combine_seeds([seed.cells for seed in seeds]).to_results(),
         "regression": regression_rows(seeds),
         "antipodal": antipodal_results(seeds),
-        "blob": blob(np.asarray(first.evidence.directions)[first.table.feature_ids]).to_results(),
+        "blob": blob(directions).to_results(),
         "histogram": {
             "edges": COSINE_EDGES.tolist(),
             "counts": counts.tolist(),
             "null_density": cosine_density(middles, d_eff).tolist(),
+            "matched_density": matched_density(directions, COSINE_EDGES, seed=choices.seed).tolist(),
         },
         "map": map_results([seed.picture for seed in seeds]),
+        "examples": first.examples,
     }
 
 
@@ -121,7 +126,7 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
     ids = table.feature_ids
     similarity = "true_js" if evidence.truth else DEFAULT.similarity
     above = np.triu(table.mask, 1)
-    levels = (
+    levels = Levels(
         cooccurrence_level(evidence, ids, ids, exact=evidence.truth is not None),
         similarity_level(table[similarity], float(np.median(table[similarity][above]))),
     )
@@ -148,6 +153,7 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
         fits,
         antipodal(directions, n_pairs=N_LISTED, seed=choices.seed),
         pair_map(table, *AS_PUBLISHED[:2], bins=MAP_BINS, limits=MAP_LIMITS),
+        example_pairs(table, levels, lambda features: promoted_tokens(evidence, features)),
     )
 
 

@@ -102,7 +102,7 @@ def post_map(table: pd.DataFrame) -> Figure:
     columns = min(2, len(arms))
     rows = -(-len(arms) // columns)
     figure = Figure(figsize=(5.6 * columns + 0.6, 4.1 * rows), layout="constrained")
-    colours = ScalarMappable(SymLogNorm(0.03, vmin=-1, vmax=1), "RdBu_r")
+    colours = cosine_colours()
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for axis, arm in zip(axes, arms, strict=False):
         draw_map(axis, table[table["arm"] == arm], colours)
@@ -115,6 +115,11 @@ def post_map(table: pd.DataFrame) -> Figure:
     bar.set_ticks(COSINE_TICKS, labels=[f"{tick:+g}" if tick else "0" for tick in COSINE_TICKS])
     bar.minorticks_off()
     return figure
+
+
+def cosine_colours() -> ScalarMappable:
+    """Colours of mean cosines, the same wherever they are shown."""
+    return ScalarMappable(SymLogNorm(0.03, vmin=-1, vmax=1), "RdBu_r")
 
 
 def draw_map(axis: Axes, table: pd.DataFrame, colours: ScalarMappable) -> None:
@@ -210,7 +215,7 @@ def draw_cells(axis: Axes, table: pd.DataFrame) -> None:
 def histograms(table: pd.DataFrame) -> Figure:
     """Density of cosines on a log scale, with random directions drawn in.
 
-    Columns: arm, group, low, high, density, null_density.
+    Columns: arm, group, low, high, density, null_density, matched_density (NaN where not known).
     """
     arms = list(table["arm"].unique())
     columns = min(3, len(arms))
@@ -233,6 +238,16 @@ def histograms(table: pd.DataFrame) -> Figure:
             linewidth=0,
             label="random directions",
         )
+        if part["matched_density"].notna().any():
+            axis.stairs(
+                part["matched_density"].clip(lower=floor),
+                edges,
+                baseline=floor,
+                color=INK,
+                linewidth=0.9,
+                linestyle=(0, (3, 2)),
+                label="random, same second moment",
+            )
         axis.stairs(
             part["density"].clip(lower=floor),
             edges,

@@ -117,6 +117,18 @@ def matched_root(
     return (vectors * values**0.5 @ vectors.T).astype(np.float32)
 
 
+def matched_density(
+    directions: Float[np.ndarray, "n width"], edges: Float[np.ndarray, " bins_and_one"], *, seed: int = 0
+) -> Float[np.ndarray, " bins"]:
+    """Density of the cosine, bin by bin, between as many random directions of the same second moment."""
+    rng = np.random.default_rng(seed)
+    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    drawn = rng.standard_normal(unit.shape, dtype=np.float32) @ matched_root(unit, rng)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    cosines = (drawn @ drawn.T)[np.triu_indices(len(drawn), 1)].clip(edges[0], edges[-1])
+    return np.histogram(cosines, edges, density=True)[0]
+
+
 def _half(d: float | int) -> float:
     """The shape (d - 1) / 2 that both sides of the beta distribution have."""
     if d <= 1:

@@ -22,9 +22,11 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
                                  promotes_i: [tokens], promotes_j: [tokens]}]},
             blob: {mean, mean_floor, mean_square, welch_bound, random_mean_square, kurtosis, random_kurtosis,
                    within: [{t, share, expected, expected_effective}]}     may be left out,
-            histogram: {edges: [b + 1], counts: [b], null_density: [b]},
+            histogram: {edges: [b + 1], counts: [b], null_density: [b] [, matched_density: [b]]},
             map: {x_label, y_label, x_edges: [c + 1], y_edges: [r + 1], count: [r][c], mean: [r][c], null if
-                  empty}}]
+                  empty},
+            examples: [{cooccurrence, similarity, i, j, cosine, x, y: as in the map, fired_i, fired_j,
+                        cofired, expected, promotes_i: [tokens], promotes_j: [tokens]}]   may be left out}]
     verdicts: [{arm, group, id, statement, claim, overall: bool, verdict, reason, p}]   added by judge
 
     a cell: {cooccurrence: "exclusive" | "independent" | "co-occurring", similarity: "similar" | "different",
@@ -45,9 +47,13 @@ import shutil
 from pathlib import Path
 
 from compare import figures, wording
+from compare.explorer import explorer_data
 from compare.sections import Tables, drawings, shown, tables
 
 TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
+SCRIPTS = ("vendor/plotly-basic.min.js", "templates/report.js")
+"""Written into the page, which asks nothing of any network."""
+
 PICTURES = ("cells",)
 """Figures that lie beside the page as PNG as well."""
 
@@ -119,7 +125,11 @@ def render(results: dict, made: Tables) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=wording.number, interval=wording.interval, quantity=quantity, typographic=typographic
+        number=wording.number,
+        compact=wording.compact,
+        interval=wording.interval,
+        quantity=quantity,
+        typographic=typographic,
     )
     template = environment.get_template(TEMPLATE)
     return template.render(
@@ -130,6 +140,8 @@ def render(results: dict, made: Tables) -> str:
         sentences=wording.sentences(results),
         methods=wording.methods(results),
         limits=wording.limits(results),
+        explorer=explorer_data(results, made),
+        scripts=[(Path(__file__).parent / name).read_text(encoding="utf-8") for name in SCRIPTS],
         style=environment.get_template(STYLE).render(),
         claim_of=figures.claim_of,
     )

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from compare import figures
-from compare.tables import TERMS, main_tables
+from compare.tables import TERMS, examples, main_tables
 
 Tables = dict[str, pd.DataFrame]
 """Every table of a report by the name of its CSV."""
@@ -73,6 +73,7 @@ def draw_histograms(made: Tables) -> Iterator[Drawing]:
 
 
 SECTIONS = (
+    Section("explore", "Look closer", "Look closer", always=True),
     Section("map", "The post's figure, with every pair counted", "The post's figure", draw=draw_map),
     Section("cells", "The cells, exclusive and independent kept apart", "Cells", draw=draw_cells),
     Section("controls", "Controls: what method and geometry give by themselves", "Controls", always=True),
@@ -85,6 +86,7 @@ SECTIONS = (
     ),
     Section("histogram", "All cosines, and the orthogonal blob", "All cosines", draw=draw_histograms),
     Section("antipodal", "Antipodal pairs", "Antipodal pairs"),
+    Section("examples", "Pairs of every cell", "Pairs", tabulate=examples),
     Section("reasons", "Every verdict with its reason", "Reasons", always=True),
     Section("methods", "Methods and limits", "Methods and limits", always=True),
     Section("again", "Make it again", "Make it again", always=True),

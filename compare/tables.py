@@ -125,6 +125,7 @@ def histograms(results: dict) -> pd.DataFrame:
         part = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "count": counts.astype(np.int64)})
         part["density"] = counts / counts.sum() / np.diff(edges)
         part["null_density"] = arm["histogram"]["null_density"]
+        part["matched_density"] = arm["histogram"].get("matched_density", np.nan)
         part.insert(0, "arm", arm["name"])
         part.insert(1, "group", arm["group"])
         parts.append(part)
@@ -142,15 +143,22 @@ def antipodal(results: dict) -> pd.DataFrame:
 
 
 def antipodal_pairs(results: dict) -> pd.DataFrame:
-    """A row a listed pair; promoted tokens as they are, joined by spaces after quoting."""
-    rows = []
-    for arm in results["arms"]:
-        for pair in arm["antipodal"]["pairs"]:
-            tokens = {
-                key: " ".join(repr(token) for token in pair[key]) for key in ("promotes_i", "promotes_j")
-            }
-            rows.append({"arm": arm["name"], "group": arm["group"]} | pair | tokens)
-    return pd.DataFrame(rows)
+    """A row a listed antipodal pair."""
+    return pd.DataFrame(
+        [pair_row(arm, pair) for arm in results["arms"] for pair in arm["antipodal"]["pairs"]]
+    )
+
+
+def examples(results: dict) -> dict[str, pd.DataFrame]:
+    """A row a pair that is shown of a cell, under the name of its CSV."""
+    rows = [pair_row(arm, pair) for arm in results["arms"] for pair in arm.get("examples", ())]
+    return {"examples": pd.DataFrame(rows)}
+
+
+def pair_row(arm: dict, pair: dict) -> dict:
+    """A pair with its arm; promoted tokens as they are, joined by spaces after quoting."""
+    tokens = {key: " ".join(repr(token) for token in pair[key]) for key in ("promotes_i", "promotes_j")}
+    return {"arm": arm["name"], "group": arm["group"]} | pair | tokens
 
 
 def controls(results: dict) -> pd.DataFrame:

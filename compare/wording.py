@@ -16,6 +16,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else f"{value:.{digits}f}"
 
 
+def compact(value: float | None) -> str:
+    """The same in fewer characters: +.141."""
+    return number(value).replace("0.", ".", 1)
+
+
 def interval(row: dict, digits: int = 3) -> str:
     """Mean and interval: +0.141 [+0.137, +0.145]; the mean alone where there is no interval."""
     if row["low"] is None or row["low"] != row["low"]:
@@ -64,7 +69,10 @@ def sentences(results: dict) -> list[str]:
 
 
 def real_sentence(results: dict, arm: dict) -> str:
-    """How many of the six cells came out as claimed, and which."""
+    """How many of the six cells came out as claimed, and which; why, where all stay open for one reason."""
+    reasons = {cell["reason"] for cell in arm["cells"]}
+    if {cell["verdict"] for cell in arm["cells"]} == {"UNDECIDED"} and len(reasons) == 1:
+        return f"All six cells in “{arm['name']}” stay undecided: {reasons.pop()}."
     parts = []
     for verdict, words in (
         ("CONFIRMED", "came out as the post claims"),

@@ -117,6 +117,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "blob": blob(n_features, width),
         "histogram": histogram(generator, width, n_pairs),
         "map": post_map(generator, means, n_pairs),
+        "examples": examples(means, real),
     }
 
 
@@ -202,6 +203,29 @@ def antipodal(generator, n_features, real) -> dict:
     }
 
 
+def examples(means, real) -> list[dict]:
+    """Two pairs of each cell, by name."""
+    return [
+        {
+            "cooccurrence": co,
+            "similarity": sim,
+            "i": 2 * k + rank,
+            "j": 100 + k,
+            "cosine": mean * (1 - 0.1 * rank),
+            "x": 0.1 * (k - 2),
+            "y": 0.9 if sim == "similar" else 0.5,
+            "fired_i": 400,
+            "fired_j": 950,
+            "cofired": 10 * k,
+            "expected": 21.5,
+            "promotes_i": [" the", "<b>"] if real else [],
+            "promotes_j": ["</script>", " said"] if real else [],
+        }
+        for k, ((co, sim), mean) in enumerate(zip(CELLS, means, strict=True))
+        for rank in range(2)
+    ]
+
+
 def blob(n_features, width) -> dict:
     """Shape of all cosines."""
     return {
@@ -227,7 +251,12 @@ def histogram(generator, width, n_pairs) -> dict:
     density /= density.sum() * (edges[1] - edges[0])
     spread = generator.standard_t(4, size=20_000) / width**0.5 / 1.3
     counts = np.histogram(spread.clip(-0.999, 0.999), edges)[0] * (n_pairs / 20_000)
-    return {"edges": edges.tolist(), "counts": counts.round().tolist(), "null_density": density.tolist()}
+    return {
+        "edges": edges.tolist(),
+        "counts": counts.round().tolist(),
+        "null_density": density.tolist(),
+        "matched_density": density[::-1].tolist(),
+    }
 
 
 def post_map(generator, means, n_pairs) -> dict:

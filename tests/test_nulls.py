@@ -13,6 +13,7 @@ from compare.nulls import (
     cosine_density,
     cosine_quantile,
     effective_dimension,
+    matched_density,
     matched_root,
 )
 from compare.pairs import pair_table
@@ -148,3 +149,18 @@ def test_a_matched_root_gives_directions_as_lopsided_as_the_ones_it_matches():
     drawn = rng.standard_normal((4000, 30)) @ matched_root(unit, rng)
     assert effective_dimension(drawn) == pytest.approx(effective_dimension(lopsided), rel=0.05)
     assert effective_dimension(drawn) < 15
+
+
+def test_the_matched_density_is_a_density_whose_mean_square_is_that_of_the_second_moment():
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((800, 16)).astype(np.float32) * np.linspace(1, 3, 16, dtype=np.float32)
+    edges = np.linspace(-1, 1, 201)
+    density = matched_density(directions, edges, seed=1)
+    middles = (edges[1:] + edges[:-1]) / 2
+    assert (density * np.diff(edges)).sum() == pytest.approx(1)
+    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    second_moment = unit.T @ unit / len(unit)
+    expected = (second_moment**2).sum()  # E[cos^2] between independent draws is tr(S^2)
+    # 800 draws of about ten effective dimensions: their own second moment errs by a few percent
+    assert (density * middles**2 * np.diff(edges)).sum() == pytest.approx(expected, rel=0.05)
+    np.testing.assert_array_equal(density, matched_density(directions, edges, seed=1))
