@@ -30,6 +30,15 @@ def log_odds(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     return np.log((both + 0.5) * (total - i - j + both + 0.5) / ((i - both + 0.5) * (j - both + 0.5)))
 
 
+def log_ratio(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """Log of observed over expected tokens with both, in nats, any sign, half a token added to each.
+
+    Where hardly any are expected and none are found it is near 0, where log_odds is far above it.
+    """
+    both, i, j, total = _counts(evidence, rows, cols)
+    return np.log((both + 0.5) / (i * j / total + 0.5))
+
+
 def jaccard(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """Tokens with both over tokens with either, in [0, 1]; NaN if neither ever fires (Jaccard 1901)."""
     both, i, j, _ = _counts(evidence, rows, cols)
@@ -96,6 +105,25 @@ def true_log_odds(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """log_odds of the counts to be expected in a known world over as many tokens as were read, in nats."""
     both, i, j, total = _true_counts(evidence, rows, cols)
     return np.log((both + 0.5) * (total - i - j + both + 0.5) / ((i - both + 0.5) * (j - both + 0.5)))
+
+
+def true_log_ratio(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """log_ratio of the counts to be expected in a known world over as many tokens as were read, in nats."""
+    both, i, j, total = _true_counts(evidence, rows, cols)
+    return np.log((both + 0.5) / (i * j / total + 0.5))
+
+
+def second_order(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """Cosine of two features' profiles of log_ratio with all others, in [-1, 1]: do they keep company alike?
+
+    The pair's own co-occurrence stays out. NaN for a feature whose profile is 0.
+    """
+    return _profile_cosine(log_ratio, evidence, rows, cols)
+
+
+def true_second_order(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """second_order of a known world's true_log_ratio."""
+    return _profile_cosine(true_log_ratio, evidence, rows, cols)
 
 
 def js(evidence: Evidence, rows: Select, cols: Select) -> Tile:
@@ -177,13 +205,17 @@ Measure = Callable[[Evidence, Select, Select], np.ndarray]
 COOCCURRENCE: dict[str, Measure] = {
     "phi": phi,
     "log_odds": log_odds,
+    "log_ratio": log_ratio,
     "jaccard": jaccard,
     "npmi": npmi,
     "conditional": conditional,
     "activation_correlation": activation_correlation,
     "preactivation_correlation": preactivation_correlation,
+    "second_order": second_order,
     "true_phi": true_phi,
     "true_log_odds": true_log_odds,
+    "true_log_ratio": true_log_ratio,
+    "true_second_order": true_second_order,
 }
 
 SIMILARITY: dict[str, Measure] = {"js": js, "js_split": js_split, "true_js": true_js}
@@ -267,6 +299,27 @@ def _truth(evidence: Evidence):
             "not begin with true_."
         )
     return evidence.truth
+
+
+def _profile_cosine(relation: Measure, evidence: Evidence, rows: Select, cols: Select) -> np.ndarray:
+    """Cosine of rows of a relation to the features that ever fired, the pair itself left out of both rows."""
+    ids = np.arange(evidence.n_features)
+    alive = np.flatnonzero(evidence.is_alive())
+
+    def profiles(selected: Select) -> np.ndarray:
+        values = relation(evidence, selected, alive).astype(np.float32)
+        values[ids[selected][:, None] == alive] = 0.0
+        return values
+
+    left = profiles(rows)
+    right = left if _same(rows, cols) else profiles(cols)
+    own = relation(evidence, rows, cols)
+    own[ids[rows][:, None] == ids[cols]] = 0.0
+    own[~evidence.is_alive()[rows]] = 0.0
+    own[:, ~evidence.is_alive()[cols]] = 0.0
+    rest_i = (left**2).sum(1, dtype=np.float64)[:, None] - own**2
+    rest_j = (right**2).sum(1, dtype=np.float64)[None] - own**2
+    return _divide((left @ right.T).astype(np.float64), np.sqrt(np.maximum(rest_i * rest_j, 0.0)))
 
 
 def _similarity(outputs: np.ndarray, rows: Select, cols: Select) -> np.ndarray:

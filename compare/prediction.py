@@ -1,0 +1,202 @@
+"""How well a rule predicts cosines of features it has never seen, and how well one could at best.
+
+Folds are over features, never over pairs: a rule learns from pairs of which both features are in training,
+and is scored on pairs of which both are held out. Pairs across are used for neither.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy.linalg import eigh
+from scipy.stats import rankdata
+
+from compare.cells import estimate
+from compare.evidence import Evidence
+from compare.measures import COOCCURRENCE
+from compare.rules import POST, RULES, Rule
+
+FOLDS = 4
+"""A quarter of the features is held out at a time: a quarter of all pairs is scored in the end."""
+
+MAX_TRAIN = 100_000
+"""At most so many training pairs, drawn at random: more change no rule's levels visibly."""
+
+
+def measures_of(
+    evidence: Evidence, features: Int[np.ndarray, " n"], similarity: Float[np.ndarray, "n n"]
+) -> dict[str, Float[np.ndarray, "n n"]]:
+    """What rules may know of every pair of these features; exact where the world is known."""
+    exact = "true_" if evidence.truth else ""
+    rates = evidence.truth.rates if evidence.truth else np.asarray(evidence.counts) / evidence.n_tokens
+    log_rates = np.log(rates[features])
+    return {
+        "cooccurrence": COOCCURRENCE[f"{exact}log_ratio"](evidence, features, features),
+        "similarity": similarity,
+        "second_order": COOCCURRENCE[f"{exact}second_order"](evidence, features, features),
+        "subspace": leading_axes(firing_covariance(evidence, features), evidence.directions.shape[1]),
+        "rarer": np.minimum.outer(log_rates, log_rates),
+        "commoner": np.maximum.outer(log_rates, log_rates),
+    }
+
+
+def firing_covariance(evidence: Evidence, features: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n n"]:
+    """Covariance of firing over tokens, exact where the world is known."""
+    if evidence.truth:
+        rates, both = evidence.truth.rates[features], evidence.truth.joint_rates[np.ix_(features, features)]
+    else:
+        rates = np.asarray(evidence.counts)[features] / evidence.n_tokens
+        both = np.asarray(evidence.cofiring)[np.ix_(features, features)] / evidence.n_tokens
+    covariance = both - np.outer(rates, rates)
+    np.fill_diagonal(covariance, rates * (1 - rates))
+    return covariance
+
+
+def leading_axes(covariance: Float[np.ndarray, "n n"], m: int) -> Float[np.ndarray, "n n"]:
+    """Correlation of features within the m leading axes of their covariance, in [-1, 1]."""
+    n = len(covariance)
+    values, vectors = eigh(covariance, subset_by_index=(max(n - m, 0), n - 1))
+    image = vectors * np.sqrt(values.clip(0))
+    length = np.linalg.norm(image, axis=1)
+    image /= np.where(length > 0, length, np.inf)[:, None]
+    return image @ image.T
+
+
+def held_out(
+    measures: Mapping[str, Float[np.ndarray, "n n"]],
+    cosine: Float[np.ndarray, "n n"],
+    mask: Bool[np.ndarray, "n n"],
+    *,
+    rules: Mapping[str, Rule] = RULES,
+    folds: int = FOLDS,
+    max_train: int = MAX_TRAIN,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """A row for each held-out pair: i, j, fold, its cosine, the training mean, and every rule's prediction.
+
+    `measures` are symmetric arrays by the names that rules ask for; pairs i < j in mask take part. The
+    features of a fold are drawn from `seed`.
+    """
+    n = len(cosine)
+    if n < 4 * folds:
+        raise ValueError(
+            f"expected {4 * folds} features or more for {folds} folds, found {n}: lower folds or min_count."
+        )
+    rng = np.random.default_rng(seed)
+    fold = rng.permutation(np.arange(n) % folds)
+    parts = []
+    for k in range(folds):
+        inside, outside = (_pairs(np.flatnonzero(part), mask) for part in (fold == k, fold != k))
+        if min(len(inside[0]), len(outside[0])) == 0:
+            raise ValueError(
+                f"expected pairs in every fold, found none in fold {k + 1}: lower folds or min_count."
+            )
+        if len(outside[0]) > max_train:
+            kept = rng.choice(len(outside[0]), max_train, replace=False)
+            outside = tuple(index[kept] for index in outside)
+        train, test = (_frame(measures, index) for index in (outside, inside))
+        known = cosine[outside].astype(np.float64)
+        part = pd.DataFrame({"i": inside[0], "j": inside[1], "fold": k, "cosine": cosine[inside]})
+        part["mean"] = known.mean()
+        for name, rule in rules.items():
+            part[name] = rule(train, known, test)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def score(predicted: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
+    """A row a rule: share of the held-out cosines' variation that it predicts (r2, against the training mean;
+    at most 1, below 0 where the mean predicts better), rank correlation within folds, and r2 less the post's.
+
+    Beside each its error: delete-one-feature less independent pairs, as in the regression, with the trained
+    rule as given. `rank` is NaN for a rule that predicts one value.
+    """
+    at = predicted["i"].to_numpy(), predicted["j"].to_numpy()
+    cosine = predicted["cosine"].to_numpy(np.float64)
+    total = (cosine - predicted["mean"].to_numpy()) ** 2
+    wrong = {name: (cosine - predicted[name].to_numpy()) ** 2 for name in rules}
+    base = wrong.get(POST)
+    order = _ranks(predicted, "cosine")
+    rows = []
+    for name in rules:
+        r2, r2_error = ratio(total - wrong[name], total, *at)
+        ranks = _ranks(predicted, name)
+        rank, rank_error = ratio(ranks * order, np.ones_like(order), *at) if ranks.any() else (np.nan, np.nan)
+        beyond, beyond_error = (np.nan, np.nan) if base is None else ratio(base - wrong[name], total, *at)
+        rows.append((name, r2, r2_error, rank, rank_error, beyond, beyond_error))
+    names = ["rule", "r2", "r2_se", "rank", "rank_se", "over_post", "over_post_se"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def ratio(
+    above: Float[np.ndarray, " pairs"],
+    below: Float[np.ndarray, " pairs"],
+    i: Int[np.ndarray, " pairs"],
+    j: Int[np.ndarray, " pairs"],
+) -> tuple[float, float]:
+    """Ratio of two sums over pairs, and its error where pairs share features.
+
+    With u the influence of a pair, the variance is n/(n-1) times the sum over features of (sum of u)^2 less
+    the sum of u^2, and not below the latter: the default error of the regression, linearised.
+    """
+    value = above.sum() / below.sum()
+    influence = (above - value * below) / below.sum()
+    by_feature = np.bincount(i, influence) if i.max() >= j.max() else np.bincount(i, influence, j.max() + 1)
+    by_feature = by_feature + np.bincount(j, influence, len(by_feature))
+    n = len(np.union1d(i, j))
+    alone = float(influence @ influence)
+    together = float(by_feature @ by_feature) - alone
+    return float(value), float(np.sqrt(n / (n - 1) * max(together, alone)))
+
+
+def combine(scores: Sequence[pd.DataFrame], n_features: int) -> list[dict]:
+    """Scores of the seeds of one arm put together: their mean, and the spread between them as the error.
+
+    One seed keeps its own error over features. Each of r2, rank and over_post becomes {mean, se, low, high}.
+    """
+    several = len(scores) > 1
+    rows = []
+    for k, name in enumerate(scores[0]["rule"]):
+        row = {"rule": name}
+        for what in ("r2", "rank", "over_post"):
+            values = np.array([frame[what].iloc[k] for frame in scores])
+            se = values.std(ddof=1) / len(values) ** 0.5 if several else scores[0][f"{what}_se"].iloc[k]
+            found = estimate(float(values.mean()), float(se), len(values) - 1 if several else n_features - 1)
+            row[what] = {key: found[key] for key in ("mean", "se", "low", "high")}
+        rows.append(row)
+    return rows
+
+
+def ceiling(cosines: Sequence[Float[np.ndarray, "n n"]], masks: Sequence[Bool[np.ndarray, "n n"]]) -> float:
+    """The r2 that no rule can pass: mean correlation between two seeds' cosines over the same pairs.
+
+    What seeds do not share cannot follow from measures that they share. NaN with one seed.
+    """
+    if len(cosines) < 2:
+        return float("nan")
+    shared = np.triu(np.logical_and.reduce(list(masks)), 1)
+    values = np.corrcoef(np.stack([cosine[shared] for cosine in cosines]))
+    return float(values[np.triu_indices(len(cosines), 1)].mean())
+
+
+def _pairs(features: Int[np.ndarray, " k"], mask: Bool[np.ndarray, "n n"]) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs i < j of some features that take part."""
+    a, b = np.triu_indices(len(features), 1)
+    i, j = features[a], features[b]
+    used = mask[i, j]
+    return i[used], j[used]
+
+
+def _frame(measures: Mapping[str, np.ndarray], at: tuple[np.ndarray, np.ndarray]) -> pd.DataFrame:
+    return pd.DataFrame({name: values[at].astype(np.float64) for name, values in measures.items()})
+
+
+def _ranks(predicted: pd.DataFrame, name: str) -> Float[np.ndarray, " pairs"]:
+    """Ranks within folds, mean 0 and standard deviation 1; 0 where a fold has one value only."""
+    ranks = np.zeros(len(predicted))
+    for at in predicted.groupby("fold").indices.values():
+        here = rankdata(predicted[name].to_numpy()[at])
+        spread = here.std()
+        ranks[at] = (here - here.mean()) / spread if spread > 0 else 0.0
+    return ranks

@@ -1,0 +1,184 @@
+"""Rules that predict the cosine of a pair from what is known of it: the post's table is one among several.
+
+A rule is one function, (measures of training pairs, their cosines, measures of other pairs) -> predicted
+cosines of the others. It may fit levels and cuts to the training pairs but must keep to what its source
+claims: a sign is held (a mean on the wrong side counts as 0), a direction is held (a curve only rises). So a
+rule that claims the wrong sign predicts 0 there and cannot borrow the truth from the data. Compare
+compare.prediction, which holds out features.
+
+Columns of the measures, a row a pair: `cooccurrence` (log of observed over expected tokens with both),
+`similarity` (1 - JSD of outputs), `second_order` (cosine of co-occurrence profiles), `subspace` (covariance
+of firing within its leading axes), `rarer` and `commoner` (log firing rates of the two).
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+Cosines = Float[np.ndarray, " pairs"]
+Rule = Callable[[pd.DataFrame, np.ndarray, pd.DataFrame], np.ndarray]
+
+LOW_CUTS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5)
+HIGH_CUTS = (0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999)
+"""Quantiles of the training pairs among which a rule's cuts are sought: no source states cuts."""
+
+
+def post(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """Below 0 where two do not co-occur; where they do, above 0 if outputs are similar, else 0 (the post)."""
+
+    def cell(pairs: pd.DataFrame, cuts: tuple[float, float]) -> Int[np.ndarray, " pairs"]:
+        co, similar = pairs["cooccurrence"] > cuts[0], pairs["similarity"] > cuts[1]
+        return (co * (1 + similar)).to_numpy()
+
+    choices = product(_cuts(train["cooccurrence"], HIGH_CUTS), _cuts(train["similarity"], HIGH_CUTS))
+    return table(train, cosine, test, cell, choices, signs=(-1, 0, 1))
+
+
+def post_cells(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """The post's four cells with whatever levels fit: what its cuts know, be its signs right or not."""
+
+    def cell(pairs: pd.DataFrame, cuts: tuple[float, float]) -> Int[np.ndarray, " pairs"]:
+        co, similar = pairs["cooccurrence"] > cuts[0], pairs["similarity"] > cuts[1]
+        return (2 * co + similar).to_numpy().astype(np.int64)
+
+    choices = product(_cuts(train["cooccurrence"], HIGH_CUTS), _cuts(train["similarity"], HIGH_CUTS))
+    return table(train, cosine, test, cell, choices, signs=(None,) * 4)
+
+
+def toy_models(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """Exclusive features opposite; co-occurring ones orthogonal with room, side by side without; else 0.
+
+    Whether there is room is read off the training pairs: their level of co-occurring pairs, not below 0
+    (Elhage et al. 2022, Toy Models of Superposition).
+    """
+
+    def cell(pairs: pd.DataFrame, cuts: tuple[float, float]) -> Int[np.ndarray, " pairs"]:
+        co = pairs["cooccurrence"]
+        return (1 - (co < cuts[0]).astype(int) + (co > cuts[1]).astype(int)).to_numpy()
+
+    co = train["cooccurrence"]
+    choices = ((low, high) for low, high in product(_cuts(co, LOW_CUTS), _cuts(co, HIGH_CUTS)) if low <= high)
+    return table(train, cosine, test, cell, choices, signs=(-1, 0, 1))
+
+
+def outputs_decide(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """The more alike two outputs, the more alike the directions, whatever co-occurs (Bricken et al. 2023)."""
+    return rising(train["similarity"], cosine, test["similarity"])
+
+
+def first_order(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """The more two co-occur, the more alike their directions, whatever their outputs."""
+    return rising(train["cooccurrence"], cosine, test["cooccurrence"])
+
+
+def second_order(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """Directions are alike where two co-occur with the same others: cosine of co-occurrence profiles."""
+    return rising(train["second_order"], cosine, test["second_order"])
+
+
+def subspace(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """Cosines follow the covariance of firing within its leading axes, as many as there are dimensions.
+
+    Prieto et al. (2026), From Data Statistics to Feature Geometry.
+    """
+    return rising(train["subspace"], cosine, test["subspace"])
+
+
+def regression(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """The report's own regression: co-occurrence, similarity and their product, any signs."""
+    from sklearn.linear_model import LinearRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+    columns = ["cooccurrence", "similarity"]
+    line = make_pipeline(
+        StandardScaler(), PolynomialFeatures(interaction_only=True, include_bias=False), LinearRegression()
+    )
+    return line.fit(train[columns], cosine).predict(test[columns])
+
+
+def frequency(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """Only how often the two fire, any function of it."""
+    return boosted(train, cosine, test, ["rarer", "commoner"])
+
+
+def reference(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+    """Any function of all the measures: what a rule of them could reach."""
+    return boosted(train, cosine, test, list(train.columns))
+
+
+RULES: dict[str, Rule] = {
+    "the post's table": post,
+    "the post's cells, any levels": post_cells,
+    "Toy Models": toy_models,
+    "outputs decide": outputs_decide,
+    "first-order co-occurrence": first_order,
+    "second-order co-occurrence": second_order,
+    "covariance, leading axes": subspace,
+    "regression, co x sim": regression,
+    "frequency only": frequency,
+    "flexible learner": reference,
+}
+"""A new rule is one function and one line here."""
+
+POST, REFERENCE = "the post's table", "flexible learner"
+
+
+def table(
+    train: pd.DataFrame,
+    cosine: Cosines,
+    test: pd.DataFrame,
+    cell: Callable[[pd.DataFrame, tuple[float, float]], np.ndarray],
+    choices: "Sequence[tuple[float, float]] | product",
+    *,
+    signs: Sequence[int | None],
+) -> Cosines:
+    """A level for each cell, its sign held, with the cuts of `choices` that fit the training pairs best.
+
+    `cell` gives every pair the number of its cell. `signs`: -1, 0 or 1 is what the rule says of a cell's
+    level, None leaves it free; a mean with another sign becomes 0.
+    """
+    best, least = None, np.inf
+    for cuts in choices:
+        cells = cell(train, cuts)
+        counts = np.bincount(cells, minlength=len(signs))
+        means = np.bincount(cells, cosine, minlength=len(signs)) / np.maximum(counts, 1)
+        levels = np.array([held(mean, sign) for mean, sign in zip(means, signs, strict=True)])
+        error = float(counts @ (levels**2 - 2 * levels * means))  # less the sum of squares, the same for all
+        if error < least:
+            best, least = (cuts, levels), error
+    cuts, levels = best
+    return levels[cell(test, cuts)]
+
+
+def held(mean: float, sign: int | None) -> float:
+    """A mean if it has the sign that is claimed, else 0."""
+    return mean if sign is None or mean * sign > 0 else 0.0
+
+
+def rising(x: pd.Series, cosine: Cosines, new: pd.Series) -> Cosines:
+    """The rising curve (steps) that fits best, at new places; beyond the training range its ends."""
+    from sklearn.isotonic import IsotonicRegression
+
+    curve = IsotonicRegression(out_of_bounds="clip")
+    return curve.fit(x.to_numpy(), cosine).predict(new.to_numpy())
+
+
+def boosted(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame, columns: list[str]) -> Cosines:
+    """Gradient-boosted trees on some of the columns.
+
+    Few leaves and small steps: pairs share features, and deeper trees learn single features by heart.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    learner = HistGradientBoostingRegressor(
+        learning_rate=0.05, max_iter=80, max_leaf_nodes=8, early_stopping=False, random_state=0
+    )
+    return learner.fit(train[columns], cosine).predict(test[columns])
+
+
+def _cuts(values: pd.Series, quantiles: Sequence[float]) -> list[float]:
+    return list(dict.fromkeys(np.quantile(values, quantiles).tolist()))
