@@ -15,6 +15,7 @@ from compare.geometry import Antipodal, antipodal, blob
 from compare.measures import cooccurrence_level, similarity_level
 from compare.nulls import cosine_density, effective_dimension, matched_density
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
+from compare.prediction import rule_results
 from compare.regress import Effects, fit
 
 
@@ -109,6 +110,9 @@ def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
         },
         "map": map_results([seed.picture for seed in seeds]),
         "examples": first.examples,
+        "rules": rule_results(
+            [(seed.evidence, seed.table, seed.similarity) for seed in seeds], seed=choices.seed
+        ),
     }
 
 

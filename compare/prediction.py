@@ -5,62 +5,66 @@ and is scored on pairs of which both are held out. Pairs across are used for nei
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from scipy.linalg import eigh
 from scipy.stats import rankdata
 
 from compare.cells import estimate
 from compare.evidence import Evidence
-from compare.measures import COOCCURRENCE
-from compare.rules import POST, RULES, Rule
+from compare.pairs import PairTable
+from compare.predictors import measures_of
+from compare.rules import POST, REFERENCE, RULES, Rule
 
 FOLDS = 4
 """A quarter of the features is held out at a time: a quarter of all pairs is scored in the end."""
+
+MAX_FEATURES = 1024
+"""At most so many features of an arm, drawn at random, are predicted."""
+
+NO_SCORES = {"ceiling": float("nan"), "best": None, "scores": []}
 
 MAX_TRAIN = 100_000
 """At most so many training pairs, drawn at random: more change no rule's levels visibly."""
 
 
-def measures_of(
-    evidence: Evidence, features: Int[np.ndarray, " n"], similarity: Float[np.ndarray, "n n"]
-) -> dict[str, Float[np.ndarray, "n n"]]:
-    """What rules may know of every pair of these features; exact where the world is known."""
-    exact = "true_" if evidence.truth else ""
-    rates = evidence.truth.rates if evidence.truth else np.asarray(evidence.counts) / evidence.n_tokens
-    log_rates = np.log(rates[features])
+def rule_results(
+    seeds: Sequence[tuple[Evidence, PairTable, str]], *, max_features: int = MAX_FEATURES, seed: int = 0
+) -> dict:
+    """Every rule's scores in one arm (see compare/report.py): of each seed its Evidence, pairs, similarity.
+
+    `best` is the rule, the reference apart, of highest r2, and None where no rule's r2 is above 0 by its
+    interval. Seeds hold out different features.
+    """
+    scores, counts = [], []
+    for number, (evidence, table, similarity) in enumerate(seeds):
+        chosen = np.arange(table.n)
+        if table.n > max_features:
+            rng = np.random.default_rng(seed)
+            chosen = np.sort(rng.choice(table.n, max_features, replace=False))
+        if len(chosen) < 4 * FOLDS:
+            problem = f"{len(chosen)} features are too few for {FOLDS} folds of 4"
+            return {"problem": problem, "n_features": len(chosen), "n_pairs": 0} | NO_SCORES
+        square = np.ix_(chosen, chosen)
+        measures = measures_of(evidence, table.feature_ids[chosen], table[similarity][square])
+        mask = np.logical_and.reduce([table.mask[square], *map(np.isfinite, measures.values())])
+        cosine = table.cosine[square]
+        predicted = held_out(measures, cosine, mask, seed=seed + number)
+        scores.append(score(predicted, list(RULES)))
+        counts.append((len(chosen), len(predicted)))
+    n_features, n_pairs = (round(float(np.mean(column))) for column in zip(*counts, strict=True))
+    rows = combine(scores, n_features)
+    able = [row for row in rows if row["rule"] != REFERENCE and row["r2"]["low"] > 0]
     return {
-        "cooccurrence": COOCCURRENCE[f"{exact}log_ratio"](evidence, features, features),
-        "similarity": similarity,
-        "second_order": COOCCURRENCE[f"{exact}second_order"](evidence, features, features),
-        "subspace": leading_axes(firing_covariance(evidence, features), evidence.directions.shape[1]),
-        "rarer": np.minimum.outer(log_rates, log_rates),
-        "commoner": np.maximum.outer(log_rates, log_rates),
+        "problem": None,
+        "n_features": n_features,
+        "n_pairs": n_pairs,
+        "ceiling": ceiling([table for evidence, table, _ in seeds if evidence.truth]),
+        "best": max(able, key=lambda row: row["r2"]["mean"])["rule"] if able else None,
+        "scores": rows,
     }
-
-
-def firing_covariance(evidence: Evidence, features: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n n"]:
-    """Covariance of firing over tokens, exact where the world is known."""
-    if evidence.truth:
-        rates, both = evidence.truth.rates[features], evidence.truth.joint_rates[np.ix_(features, features)]
-    else:
-        rates = np.asarray(evidence.counts)[features] / evidence.n_tokens
-        both = np.asarray(evidence.cofiring)[np.ix_(features, features)] / evidence.n_tokens
-    covariance = both - np.outer(rates, rates)
-    np.fill_diagonal(covariance, rates * (1 - rates))
-    return covariance
-
-
-def leading_axes(covariance: Float[np.ndarray, "n n"], m: int) -> Float[np.ndarray, "n n"]:
-    """Correlation of features within the m leading axes of their covariance, in [-1, 1]."""
-    n = len(covariance)
-    values, vectors = eigh(covariance, subset_by_index=(max(n - m, 0), n - 1))
-    image = vectors * np.sqrt(values.clip(0))
-    length = np.linalg.norm(image, axis=1)
-    image /= np.where(length > 0, length, np.inf)[:, None]
-    return image @ image.T
 
 
 def held_out(
@@ -168,16 +172,19 @@ def combine(scores: Sequence[pd.DataFrame], n_features: int) -> list[dict]:
     return rows
 
 
-def ceiling(cosines: Sequence[Float[np.ndarray, "n n"]], masks: Sequence[Bool[np.ndarray, "n n"]]) -> float:
+def ceiling(tables: Sequence[PairTable]) -> float:
     """The r2 that no rule can pass: mean correlation between two seeds' cosines over the same pairs.
 
-    What seeds do not share cannot follow from measures that they share. NaN with one seed.
+    What seeds do not share cannot follow from measures that they share. For seeds of a known world, where a
+    feature is the same one in each; NaN with fewer than two.
     """
-    if len(cosines) < 2:
+    if len(tables) < 2:
         return float("nan")
-    shared = np.triu(np.logical_and.reduce(list(masks)), 1)
-    values = np.corrcoef(np.stack([cosine[shared] for cosine in cosines]))
-    return float(values[np.triu_indices(len(cosines), 1)].mean())
+    common = reduce(np.intersect1d, (table.feature_ids for table in tables))
+    above = np.triu_indices(len(common), 1)
+    at = [np.searchsorted(table.feature_ids, common) for table in tables]
+    cosines = [table.cosine[np.ix_(k, k)][above] for table, k in zip(tables, at, strict=True)]
+    return float(np.corrcoef(np.stack(cosines))[np.triu_indices(len(tables), 1)].mean())
 
 
 def _pairs(features: Int[np.ndarray, " k"], mask: Bool[np.ndarray, "n n"]) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             blob: {mean, mean_floor, mean_square, welch_bound, random_mean_square, kurtosis, random_kurtosis,
                    within: [{t, share, expected, expected_effective}]}     may be left out,
             histogram: {edges: [b + 1], counts: [b], null_density: [b] [, matched_density: [b]]},
+            rules: {problem: str | null, n_features, n_pairs, ceiling, best: rule | null,
+                    scores: [{rule, r2, rank, over_post: {mean, se, low, high} each}]},
             map: {x_label, y_label, x_edges: [c + 1], y_edges: [r + 1], count: [r][c], mean: [r][c], null if
                   empty},
             examples: [{cooccurrence, similarity, i, j, cosine, x, y: as in the map, fired_i, fired_j,

@@ -11,7 +11,7 @@ Columns of the measures, a row a pair: `cooccurrence` (log of observed over expe
 of firing within its leading axes), `rarer` and `commoner` (log firing rates of the two).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 import numpy as np
@@ -19,67 +19,68 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 Cosines = Float[np.ndarray, " pairs"]
+Predicted = Float[np.ndarray, " new_pairs"]
 Rule = Callable[[pd.DataFrame, np.ndarray, pd.DataFrame], np.ndarray]
 
-LOW_CUTS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5)
-HIGH_CUTS = (0.5, 0.7, 0.9, 0.97, 0.99, 0.997, 0.999)
+HIGH_CUTS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99, 0.995, 0.999)
+LOW_CUTS = tuple(1 - q for q in HIGH_CUTS)
 """Quantiles of the training pairs among which a rule's cuts are sought: no source states cuts."""
 
 
-def post(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def post(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """Below 0 where two do not co-occur; where they do, above 0 if outputs are similar, else 0 (the post)."""
 
-    def cell(pairs: pd.DataFrame, cuts: tuple[float, float]) -> Int[np.ndarray, " pairs"]:
-        co, similar = pairs["cooccurrence"] > cuts[0], pairs["similarity"] > cuts[1]
-        return (co * (1 + similar)).to_numpy()
+    def cell(pairs: pd.DataFrame, cuts: tuple[float, float]) -> Int[np.ndarray, " any_pairs"]:
+        co, similar = pairs["cooccurrence"].to_numpy() > cuts[0], pairs["similarity"].to_numpy() > cuts[1]
+        return co * (1 + similar)
 
     choices = product(_cuts(train["cooccurrence"], HIGH_CUTS), _cuts(train["similarity"], HIGH_CUTS))
     return table(train, cosine, test, cell, choices, signs=(-1, 0, 1))
 
 
-def post_cells(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def post_cells(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """The post's four cells with whatever levels fit: what its cuts know, be its signs right or not."""
 
-    def cell(pairs: pd.DataFrame, cuts: tuple[float, float]) -> Int[np.ndarray, " pairs"]:
-        co, similar = pairs["cooccurrence"] > cuts[0], pairs["similarity"] > cuts[1]
-        return (2 * co + similar).to_numpy().astype(np.int64)
+    def cell(pairs: pd.DataFrame, cuts: tuple[float, float]) -> Int[np.ndarray, " any_pairs"]:
+        co, similar = pairs["cooccurrence"].to_numpy() > cuts[0], pairs["similarity"].to_numpy() > cuts[1]
+        return 2 * co + similar
 
     choices = product(_cuts(train["cooccurrence"], HIGH_CUTS), _cuts(train["similarity"], HIGH_CUTS))
     return table(train, cosine, test, cell, choices, signs=(None,) * 4)
 
 
-def toy_models(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def toy_models(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """Exclusive features opposite; co-occurring ones orthogonal with room, side by side without; else 0.
 
     Whether there is room is read off the training pairs: their level of co-occurring pairs, not below 0
     (Elhage et al. 2022, Toy Models of Superposition).
     """
 
-    def cell(pairs: pd.DataFrame, cuts: tuple[float, float]) -> Int[np.ndarray, " pairs"]:
-        co = pairs["cooccurrence"]
-        return (1 - (co < cuts[0]).astype(int) + (co > cuts[1]).astype(int)).to_numpy()
+    def cell(pairs: pd.DataFrame, cuts: tuple[float, float]) -> Int[np.ndarray, " any_pairs"]:
+        co = pairs["cooccurrence"].to_numpy()
+        return 1 - (co < cuts[0]) + (co > cuts[1])
 
     co = train["cooccurrence"]
     choices = ((low, high) for low, high in product(_cuts(co, LOW_CUTS), _cuts(co, HIGH_CUTS)) if low <= high)
     return table(train, cosine, test, cell, choices, signs=(-1, 0, 1))
 
 
-def outputs_decide(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def outputs_decide(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """The more alike two outputs, the more alike the directions, whatever co-occurs (Bricken et al. 2023)."""
     return rising(train["similarity"], cosine, test["similarity"])
 
 
-def first_order(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def first_order(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """The more two co-occur, the more alike their directions, whatever their outputs."""
     return rising(train["cooccurrence"], cosine, test["cooccurrence"])
 
 
-def second_order(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def second_order(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """Directions are alike where two co-occur with the same others: cosine of co-occurrence profiles."""
     return rising(train["second_order"], cosine, test["second_order"])
 
 
-def subspace(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def subspace(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """Cosines follow the covariance of firing within its leading axes, as many as there are dimensions.
 
     Prieto et al. (2026), From Data Statistics to Feature Geometry.
@@ -87,7 +88,7 @@ def subspace(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosine
     return rising(train["subspace"], cosine, test["subspace"])
 
 
-def regression(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def regression(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """The report's own regression: co-occurrence, similarity and their product, any signs."""
     from sklearn.linear_model import LinearRegression
     from sklearn.pipeline import make_pipeline
@@ -100,12 +101,12 @@ def regression(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosi
     return line.fit(train[columns], cosine).predict(test[columns])
 
 
-def frequency(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def frequency(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """Only how often the two fire, any function of it."""
     return boosted(train, cosine, test, ["rarer", "commoner"])
 
 
-def reference(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Cosines:
+def reference(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame) -> Predicted:
     """Any function of all the measures: what a rule of them could reach."""
     return boosted(train, cosine, test, list(train.columns))
 
@@ -132,10 +133,10 @@ def table(
     cosine: Cosines,
     test: pd.DataFrame,
     cell: Callable[[pd.DataFrame, tuple[float, float]], np.ndarray],
-    choices: "Sequence[tuple[float, float]] | product",
+    choices: Iterable[tuple[float, float]],
     *,
     signs: Sequence[int | None],
-) -> Cosines:
+) -> Predicted:
     """A level for each cell, its sign held, with the cuts of `choices` that fit the training pairs best.
 
     `cell` gives every pair the number of its cell. `signs`: -1, 0 or 1 is what the rule says of a cell's
@@ -159,7 +160,7 @@ def held(mean: float, sign: int | None) -> float:
     return mean if sign is None or mean * sign > 0 else 0.0
 
 
-def rising(x: pd.Series, cosine: Cosines, new: pd.Series) -> Cosines:
+def rising(x: pd.Series, cosine: Cosines, new: pd.Series) -> Predicted:
     """The rising curve (steps) that fits best, at new places; beyond the training range its ends."""
     from sklearn.isotonic import IsotonicRegression
 
@@ -167,7 +168,7 @@ def rising(x: pd.Series, cosine: Cosines, new: pd.Series) -> Cosines:
     return curve.fit(x.to_numpy(), cosine).predict(new.to_numpy())
 
 
-def boosted(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame, columns: list[str]) -> Cosines:
+def boosted(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame, columns: list[str]) -> Predicted:
     """Gradient-boosted trees on some of the columns.
 
     Few leaves and small steps: pairs share features, and deeper trees learn single features by heart.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from compare import figures
-from compare.tables import TERMS, examples, main_tables
+from compare import figures, figures_rules
+from compare.tables import TERMS, examples, main_tables, rules
 
 Tables = dict[str, pd.DataFrame]
 """Every table of a report by the name of its CSV."""
@@ -72,6 +72,12 @@ def draw_histograms(made: Tables) -> Iterator[Drawing]:
     yield "histogram", lambda: figures.histograms(made["histogram"])
 
 
+def draw_rules(made: Tables) -> Iterator[Drawing]:
+    """How well each rule predicts."""
+    if len(made["rules"]):
+        yield "rules", lambda: figures_rules.rule_plot(made["rules"])
+
+
 SECTIONS = (
     Section("explore", "Look closer", "Look closer", always=True),
     Section("map", "The post's figure, with every pair counted", "The post's figure", draw=draw_map),
@@ -83,6 +89,13 @@ SECTIONS = (
         "Slopes",
         draw=draw_slopes,
         always=True,
+    ),
+    Section(
+        "rules",
+        "Rules side by side: the cosine of features never seen",
+        "Rules",
+        tabulate=rules,
+        draw=draw_rules,
     ),
     Section("histogram", "All cosines, and the orthogonal blob", "All cosines", draw=draw_histograms),
     Section("antipodal", "Antipodal pairs", "Antipodal pairs"),

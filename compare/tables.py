@@ -184,3 +184,18 @@ def controls(results: dict) -> pd.DataFrame:
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def rules(results: dict) -> dict[str, pd.DataFrame]:
+    """rules.csv, a row an arm and rule: r2, rank correlation and r2 beyond the post's, with intervals."""
+    rows = []
+    for arm in results["arms"]:
+        for row in arm["rules"]["scores"]:
+            about = {"arm": arm["name"], "group": arm["group"], "rule": row["rule"]}
+            scores = {
+                what if key == "mean" else f"{what}_{key}": value
+                for what in ("r2", "rank", "over_post")
+                for key, value in row[what].items()
+            }
+            rows.append(about | scores | {"ceiling": arm["rules"]["ceiling"]})
+    return {"rules": pd.DataFrame(rows)}

@@ -118,6 +118,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "histogram": histogram(generator, width, n_pairs),
         "map": post_map(generator, means, n_pairs),
         "examples": examples(means, real),
+        "rules": rules(means[4] ** 2, seeds, n_features),
     }
 
 
@@ -257,6 +258,22 @@ def histogram(generator, width, n_pairs) -> dict:
         "null_density": density.tolist(),
         "matched_density": density[::-1].tolist(),
     }
+
+
+def rules(size, seeds, n_features) -> dict:
+    """How well three rules predict the cosine of held-out features."""
+
+    def interval(mean: float) -> dict:
+        return {"mean": mean, "se": 0.002, "low": mean - 0.004, "high": mean + 0.004}
+
+    names = ("the post's table", "outputs decide", "flexible learner")
+    scores = [
+        {"rule": name, "r2": interval(k * size), "rank": interval(0.1 * k), "over_post": interval(k * size)}
+        for k, name in enumerate(names)
+    ]
+    found = {"problem": None, "n_features": n_features, "n_pairs": n_features**2 // 8}
+    ceiling = 0.3 if seeds > 1 else float("nan")
+    return found | {"ceiling": ceiling, "best": "outputs decide" if size > 0.004 else None, "scores": scores}
 
 
 def post_map(generator, means, n_pairs) -> dict:
