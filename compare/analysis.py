@@ -32,10 +32,16 @@ DEFAULT = Specification("log_odds", "js_split", "product")
 SPECIFICATIONS = (
     AS_PUBLISHED,
     Specification("phi", "js_split", "none"),
+    AS_PUBLISHED._replace(similarity="js_split", effects="product"),
     DEFAULT._replace(effects="none"),
     DEFAULT._replace(effects="additive"),
     DEFAULT,
 )
+"""The third: the published slope, with outputs over disjoint halves and activity held fixed."""
+
+DIFFERENCE = "sim - co"
+"""Name of the slope on similarity less that on co-occurrence, both in cosines per standard deviation."""
+
 TRUE = Specification("true_phi", "true_js", "product")
 """Run beside the others where the world is known."""
 
@@ -163,38 +169,58 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
 
 def spread(seeds: Sequence[Seed]) -> dict[str, float]:
     """Standard deviations over pairs of what the regression explains with, averaged over seeds."""
-
-    def deviation(seed: Seed, name: str) -> float:
-        return float(seed.table[name][seed.table.mask].std(dtype=np.float64))
-
     return {
-        "similarity_sd": float(np.mean([deviation(seed, seed.similarity) for seed in seeds])),
-        "cooccurrence_sd": float(np.mean([deviation(seed, DEFAULT.cooccurrence) for seed in seeds])),
+        "similarity_sd": float(np.mean([deviation(seed.table, seed.similarity) for seed in seeds])),
+        "cooccurrence_sd": float(np.mean([deviation(seed.table, DEFAULT.cooccurrence) for seed in seeds])),
     }
 
 
 def regression_rows(seeds: Sequence[Seed]) -> list[dict]:
-    """A row for each specification and slope: one dictionary's own error, or the spread between seeds."""
+    """A row for each specification and slope, then one for how much more similarity does than co-occurrence.
+
+    `sd` is that of the slope's measures over pairs, averaged over seeds: estimate x sd is in cosines.
+    """
     rows = []
     for one in seeds[0].fits:
         fits = [seed.fits[one] for seed in seeds]
+        deviations = [deviations_of(seed, one) for seed in seeds]
         for term in fits[0].params.index.drop("const", errors="ignore"):
-            rows.append(one._asdict() | {"term": term} | slope(fits, term))
+            sd = float(np.mean([each.get(term, np.nan) for each in deviations]))
+            row = one._asdict() | {"term": term, "sd": sd}
+            rows.append(row | slope(fits, [{term: 1.0}] * len(fits)))
+        weights = [{"sim": each["sim"], "co": -each["co"]} for each in deviations]
+        rows.append(one._asdict() | {"term": DIFFERENCE, "sd": 1.0} | slope(fits, weights))
     return rows
 
 
-def slope(fits: Sequence[Fit], term: str) -> dict:
-    """A coefficient over seeds, with the default, dyadic and naive errors of a single one beside it."""
-    values = np.array([fit.params[term] for fit in fits])
-    single = {
-        f"se_{kind}": float(np.mean([fit.se(kind)[term] for fit in fits]))
-        for kind in ("default", "dyadic", "naive")
+def deviations_of(seed: Seed, one: Specification) -> dict[str, float]:
+    """Standard deviation over pairs of what each slope belongs to."""
+    co, sim = deviation(seed.table, one.cooccurrence), deviation(seed.table, one.similarity)
+    return {"co": co, "sim": sim, "co:sim": co * sim}
+
+
+def deviation(table: PairTable, name: str) -> float:
+    """Standard deviation of a measure over pairs."""
+    return float(table[name][table.mask].std(dtype=np.float64))
+
+
+def slope(fits: Sequence[Fit], weights: Sequence[dict[str, float]]) -> dict:
+    """A weighted sum of coefficients over seeds; default, dyadic and naive errors of a single one beside it.
+
+    One dictionary has its own default error; of several, the spread between them is the error.
+    """
+    kinds = ("default", "dyadic", "naive")
+    found = {
+        kind: [fit.contrast(weight, kind) for fit, weight in zip(fits, weights, strict=True)]
+        for kind in kinds
     }
+    values = np.array([value for value, _ in found["default"]])
+    single = {f"se_{kind}": float(np.mean([se for _, se in found[kind]])) for kind in kinds}
     several = len(fits) > 1
     se = float(values.std(ddof=1) / len(values) ** 0.5) if several else single["se_default"]
-    found = estimate(float(values.mean()), se, len(values) - 1 if several else fits[0].n_features - 1)
-    p = 2 * min(found["p_below"], found["p_above"])
-    return {"estimate": found.pop("mean")} | single | found | {"p": p}
+    numbers = estimate(float(values.mean()), se, len(values) - 1 if several else fits[0].n_features - 1)
+    p = 2 * min(numbers["p_below"], numbers["p_above"])
+    return {"estimate": numbers.pop("mean")} | single | numbers | {"p": p}
 
 
 def antipodal_results(seeds: Sequence[Seed]) -> dict:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int8
+from jaxtyping import Bool, Float, Int8, Shaped
 from scipy import stats
 from scipy.sparse.linalg import eigsh
 
@@ -82,17 +82,16 @@ def measure_cells(
     problems = [problem_of(cell) for cell in members]
     fitted = [k for k, problem in enumerate(problems) if problem is None]
     means = np.array([cosine[cell].mean(dtype=np.float64) if cell.any() else np.nan for cell in members])
-    covariance = np.full((len(CELLS), len(CELLS)), np.nan)
-    if fitted:
-        whole = {CELLS[k]: members[k] | members[k].T for k in fitted}
-        columns = {" x ".join(name): cell.astype(np.int8) for name, cell in whole.items()}
-        fit = dyadic_ols(cosine, columns, mask=np.logical_or.reduce(list(whole.values())), constant=False)
-        covariance[np.ix_(fitted, fitted)] = fit.cov("default")
+    low, high = cosine_quantile(NULL_SHARE, d_eff), cosine_quantile(1 - NULL_SHARE, d_eff)
+    covariance, below, above = (
+        covariance_of_means(values, members, fitted) for values in (cosine, cosine < low, cosine > high)
+    )
     freedom = np.array([degrees_of_freedom(cell) for cell in members])
     rows = [
         {"n_pairs": int(cell.sum()), "n_features": n_taking_part(cell)}
         | estimate(means[k], covariance[k, k] ** 0.5, int(freedom[k]), margin=MARGIN / d_eff**0.5)
         | describe(cosine[cell], d_eff)
+        | {"share_below_se": float(below[k, k] ** 0.5), "share_above_se": float(above[k, k] ** 0.5)}
         | {"feasible_from": least_feasible_mean(cell), "problem": problems[k]}
         for k, cell in enumerate(members)
     ]
@@ -103,6 +102,22 @@ def measure_cells(
     ]
     table = pd.DataFrame([name | row for name, row in zip(names, rows, strict=True)])
     return Cells(table, pd.DataFrame(differences), d_eff)
+
+
+def covariance_of_means(
+    values: Shaped[np.ndarray, "n n"], members: Sequence[Bool[np.ndarray, "n n"]], fitted: Sequence[int]
+) -> Float[np.ndarray, "cells cells"]:
+    """Default covariance of the means of values in the cells (upper triangles); NaN but for `fitted`."""
+    covariance = np.full((len(members), len(members)), np.nan)
+    covariance[np.ix_(fitted, fitted)] = 0.0
+    varies = [k for k in fitted if np.ptp(values[members[k]].astype(np.float32)) > 0]
+    if varies:
+        whole = {str(k): members[k] | members[k].T for k in varies}
+        columns = {name: cell.astype(np.int8) for name, cell in whole.items()}
+        mask = np.logical_or.reduce(list(whole.values()))
+        fit = dyadic_ols(np.asarray(values, float), columns, mask=mask, constant=False)
+        covariance[np.ix_(varies, varies)] = fit.cov("default")
+    return covariance
 
 
 def problem_of(cell: Bool[np.ndarray, "n n"]) -> str | None:
@@ -255,6 +270,11 @@ def combine_rows(rows: Sequence[pd.Series], margin: float | None) -> dict:
         return combined
     for name in ("sd", "null_sd", "share_below", "share_above", "feasible_from"):
         combined[name] = float(np.mean([row[name] for row in there])) if there else np.nan
+    for name in ("share_below", "share_above"):
+        shares = [row[name] for row in there]
+        combined[f"{name}_se"] = (
+            float(np.std(shares, ddof=1) / len(shares) ** 0.5) if len(there) > 1 else np.nan
+        )
     for name in ("n_pairs", "n_features"):
         combined[name] = round(float(np.mean([row[name] for row in rows])))
     combined["quantiles"] = {

@@ -213,7 +213,7 @@ BAD = {
     "with different ids": MINIMAL + MINIMAL.removeprefix("format = 1\n"),
     "found 'min_pears': did you mean 'min_pairs'": MINIMAL + "[gates]\nmin_pears = 3\n",
     "expected cooccurrence and similarity for the cell mean": MINIMAL.replace('similarity = "similar"\n', ""),
-    "only cell means have a margin": MINIMAL.replace("cell mean", "slope").replace("> 0", "= 0"),
+    "without a margin it has no zero to be at": MINIMAL.replace("cell mean", "slope").replace("> 0", "= 0"),
     "expected 4 words for the slope": MINIMAL + 'slope = ["phi", "js"]\n',
     "expected ids of hypotheses as parts .* found 'mime': did you mean 'mine'": MINIMAL
     + '[[overall]]\nid = "all"\nstatement = "all"\nparts = ["mime"]\n',

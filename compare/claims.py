@@ -1,0 +1,158 @@
+"""What a hypothesis is made of: a number of an arm, by name, and what it is claimed to be."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from compare.cells import MARGIN
+from compare.config import make_config
+
+Claim = Literal["< 0", "> 0", "= 0", "!= 0"]
+IN_COSINES = ("cell mean", "difference in differences")
+"""Measures in units of the cosine, whose zero has a width: the margin. A slope is one of them if `per_sd`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """One number of one arm."""
+
+    measure: Literal["cell mean", "difference in differences", "slope", "share below", "share above", "shape"]
+    """Which number: of a cell its mean, or its share of pairs below (above) the null's quantile less the
+    null's own share; a slope; a number of the dictionary's shape."""
+
+    cooccurrence: Literal["", "exclusive", "independent", "co-occurring"] = ""
+    """Of a cell: its co-occurrence."""
+
+    similarity: Literal["", "similar", "different"] = ""
+    """Of a cell: its output similarity."""
+
+    against: Literal["exclusive", "independent"] = "exclusive"
+    """Of a difference in differences: what co-occurring pairs are compared with."""
+
+    slope: tuple[str, ...] = ("log_odds", "js_split", "product", "co:sim")
+    """Of a slope: measure of co-occurrence, measure of output similarity, feature effects, term."""
+
+    per_sd: bool = False
+    """Of a slope: in cosines for one standard deviation of its measures over pairs."""
+
+    shape: str = ""
+    """Of a dictionary's shape: the name of one of the arm's `shape` numbers."""
+
+    arm: str = ""
+    """Name of the arm; empty for every arm that is judged."""
+
+    times: float = 1.0
+    """Counted so many times."""
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether it is a number of one cell."""
+        return self.measure in ("cell mean", "share below", "share above")
+
+    @property
+    def has_margin(self) -> bool:
+        """Whether it is in units of the cosine."""
+        return self.measure in IN_COSINES or (self.measure == "slope" and self.per_sd)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypothesis(Quantity):
+    """One claim about a number of an arm, or about that number less others."""
+
+    id: str
+    """Short name, used in results."""
+
+    statement: str
+    """The claim as a sentence."""
+
+    claim: Claim
+    """What it is claimed to be; "= 0" is within the margin, "!= 0" beyond zero on either side."""
+
+    less: tuple[dict[str, Any], ...] = ()
+    """What is taken off: each entry names what differs from this number, so {arm = "..."} is the same number
+    of another arm; {slope = [...], times = 0.5} half of another slope of this arm."""
+
+    margin: float | None = None
+    """Half-width of zero, in noise floors 1 / sqrt(effective dimension) for a number in cosines, else in its
+    own units; without it, the file's for cell means and per-sd slopes, none for the rest."""
+
+    groups: tuple[str, ...] = ("toy", "real")
+    """Groups of arms that are judged where `arm` is empty."""
+
+    beyond_controls: bool = True
+    """Whether a sign counts only if it stands beyond each control, in groups where gates ask for that."""
+
+    def __post_init__(self) -> None:
+        for one in self.quantities:
+            if one.is_cell and not (one.cooccurrence and one.similarity):
+                raise ValueError(
+                    f"expected cooccurrence and similarity for the {one.measure} of {self.id!r}, found "
+                    f"{one.cooccurrence!r} and {one.similarity!r}: name the cell."
+                )
+            if len(one.slope) != 4:
+                raise ValueError(
+                    f"expected 4 words for the slope of {self.id!r} (two measures, effects, term), found "
+                    f"{len(one.slope)}: write them all."
+                )
+            if one.measure == "shape" and not one.shape:
+                raise ValueError(f"expected a shape for {self.id!r}, found none: name the number.")
+        if self.claim in ("= 0", "!= 0") and self.margin is None and not self.has_margin:
+            raise ValueError(
+                f'expected "< 0" or "> 0" for the {self.measure} of {self.id!r}, found "{self.claim}": '
+                "without a margin it has no zero to be at; give one (a slope may be per_sd = true)."
+            )
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The number itself, then those that are taken off."""
+        mine = {one.name: getattr(self, one.name) for one in fields(Quantity)}
+        others = [mine | {"times": 1.0} | entry for entry in self.less]
+        return tuple(make_config(Quantity, one, source=f"hypothesis {self.id!r}") for one in (mine, *others))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overall:
+    """A claim that holds only if all its parts hold: an intersection-union test."""
+
+    id: str
+    statement: str
+    parts: tuple[str, ...]
+    """Ids of hypotheses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """A claim that the same numbers have the same signs in two arms."""
+
+    id: str
+    statement: str
+    parts: tuple[str, ...]
+    """Ids of hypotheses; what they claim plays no part."""
+
+    arms: tuple[str, str]
+    """Names of the two arms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gates:
+    """What has to be there before anything but UNDECIDED is said."""
+
+    min_pairs: int = 10
+    min_features: int = 20
+    min_similarity_sd: float = 0.005
+    min_alive: int = 50
+    beats: Literal["", "unigram", "bigram", "trigram"] = "trigram"
+    min_agreement: float = 0.25
+    controlled: tuple[str, ...] = ("real",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hypotheses:
+    """All claims of one file."""
+
+    hypotheses: tuple[Hypothesis, ...]
+    overall: tuple[Overall, ...] = ()
+    agreement: tuple[Agreement, ...] = ()
+    gates: Gates = field(default_factory=Gates)
+    margin: float = MARGIN
+    name: str = ""
+    sha256: str = ""

@@ -1,0 +1,241 @@
+"""The number that a claim is about, and which side of the claim its interval lies on, in plain words."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from compare.cells import estimate
+from compare.claims import Gates, Hypothesis, Quantity
+
+CONFIRMED, REFUTED, UNDECIDED = "CONFIRMED", "REFUTED", "UNDECIDED"
+P_VALUE = {"< 0": "p_below", "> 0": "p_above", "= 0": "p_equivalence"}
+SIDE = {"< 0": "below zero", "> 0": "above zero"}
+
+
+class Scene(NamedTuple):
+    """What a verdict may look at."""
+
+    arms: list[dict]
+    models: list[dict]
+    gates: Gates
+    margin: float
+    """Half-width of zero, in noise floors."""
+
+    def controls_of(self, arm: dict) -> list[dict]:
+        """The controls of an arm."""
+        return [other for other in self.arms if other["control_of"] == arm["name"]]
+
+    def named(self, name: str, beside: dict) -> dict | None:
+        """The arm of this name: a control of `beside` if it has one that is called so, else any arm."""
+        own = [one for one in self.controls_of(beside) if one["name"].split(": ")[-1] == name]
+        return next(iter(own + [one for one in self.arms if one["name"] == name]), None)
+
+
+def verdict(hypothesis: Hypothesis, arm: dict, scene: Scene) -> dict:
+    """Verdict, reason and p-value of one claim in one arm."""
+    number = number_of(hypothesis, arm, scene)
+    p = p_of(number, hypothesis.claim)
+    reason = shut_gate(number, hypothesis, arm, scene)
+    if reason:
+        return {"verdict": UNDECIDED, "reason": reason, "p": p}
+    said, reason = by_interval(number, hypothesis.claim)
+    controls = scene.controls_of(arm) if hypothesis.beyond_controls else []
+    must = hypothesis.beyond_controls and arm["group"] in scene.gates.controlled
+    if said == CONFIRMED and hypothesis.claim in SIDE and (controls or must):
+        doubt = not_beyond(number, hypothesis, controls, scene)
+        if doubt:
+            return {"verdict": UNDECIDED, "reason": f"{reason}; but {doubt}", "p": p}
+        reason += f"; beyond {' and '.join(control['name'] for control in controls)} as well"
+    return {"verdict": said, "reason": reason, "p": p}
+
+
+def number_of(hypothesis: Hypothesis, arm: dict, scene: Scene) -> dict:
+    """What a hypothesis is about: mean, se, low, high, df, p-values, or a `problem` in words.
+
+    Numbers of different arms are independent, so their variances add. Of one arm's numbers how they depend
+    is not kept, so their errors add: no dependence makes the error of a sum larger.
+    """
+    parts = parts_of(hypothesis, arm, scene)
+    margin = None
+    if hypothesis.margin is not None or hypothesis.measure == "cell mean" or hypothesis.per_sd:
+        margin = scene.margin if hypothesis.margin is None else hypothesis.margin
+        margin *= arm["d_eff"] ** -0.5 if hypothesis.has_margin else 1
+    if len(parts) == 1 and hypothesis.times == 1:
+        (_, number, _) = parts[0]
+        return number if number.get("problem") else number | with_margin(number, margin)
+    for quantity, number, _ in parts:
+        if number.get("problem"):
+            return {"problem": f"{quantity.arm or arm['name']}: {number['problem']}"}
+    mean, errors = 0.0, {}
+    for place, (quantity, number, owner) in enumerate(parts):
+        weight = -quantity.times if place else quantity.times
+        mean += weight * number["mean"]
+        errors[owner] = errors.get(owner, 0.0) + abs(weight) * number["se"]
+    se = sum(error**2 for error in errors.values()) ** 0.5
+    return estimate(mean, se, min(number["df"] for _, number, _ in parts), margin)
+
+
+def with_margin(number: dict, margin: float | None) -> dict:
+    """The same number tested against a margin."""
+    return estimate(number["mean"], number["se"], number["df"], margin)
+
+
+def parts_of(hypothesis: Hypothesis, arm: dict, scene: Scene) -> list[tuple[Quantity, dict, str]]:
+    """The number itself and those taken off, each with the arm that it comes from."""
+    first, *others = hypothesis.quantities
+    parts = [(first, find(first, arm), arm["name"])]
+    for one in others:
+        owner = arm if one.arm in ("", first.arm) else scene.named(one.arm, arm)
+        if owner is None:
+            parts.append((one, {"problem": "this arm was not run"}, one.arm))
+        else:
+            parts.append((one, find(one, owner), owner["name"]))
+    return parts
+
+
+def find(quantity: Quantity, arm: dict) -> dict:
+    """A number of an arm with its error, or a `problem` in words."""
+    if quantity.is_cell:
+        cell = find_cell(quantity, arm)
+        if quantity.measure == "cell mean" or cell["problem"]:
+            return cell
+        side = quantity.measure.removeprefix("share ")
+        df = cell["df"]
+        return estimate(cell[f"share_{side}"] - cell["null_share"], cell[f"share_{side}_se"], df)
+    if quantity.measure == "difference in differences":
+        for row in arm["difference_in_differences"]:
+            if row["against"] == quantity.against:
+                return row
+        return {"problem": f"no difference in differences against {quantity.against} was measured"}
+    if quantity.measure == "shape":
+        for row in arm.get("shape", []):
+            if row["name"] == quantity.shape:
+                return row
+        return {"problem": f"no shape {quantity.shape!r} was measured in this arm"}
+    for row in arm["regression"]:
+        if tuple(row[key] for key in ("cooccurrence", "similarity", "effects", "term")) == quantity.slope:
+            unit = row["sd"] if quantity.per_sd else 1.0
+            return estimate(unit * row["estimate"], unit * row["se"], row["df"])
+    return {"problem": f"no slope {' '.join(quantity.slope)} was estimated in this arm"}
+
+
+def find_cell(quantity: Quantity, arm: dict) -> dict:
+    """The cell of an arm that a quantity names."""
+    name = (quantity.cooccurrence, quantity.similarity)
+    return next(cell for cell in arm["cells"] if (cell["cooccurrence"], cell["similarity"]) == name)
+
+
+def p_of(number: dict, claim: str) -> float | None:
+    """The p-value that goes with a claim; None where there is none."""
+    if claim in P_VALUE:
+        return number.get(P_VALUE[claim])
+    sides = [number.get("p_below"), number.get("p_above")]
+    return None if None in sides else 2 * min(sides)
+
+
+def shut_gate(number: dict, hypothesis: Hypothesis, arm: dict, scene: Scene) -> str | None:
+    """Why nothing can be said, or None."""
+    if number.get("problem"):
+        return number["problem"]
+    first, *others = hypothesis.quantities
+    for one in (first, *others):
+        owner = arm if one.arm in ("", first.arm) else scene.named(one.arm, arm)
+        reason = too_little(one, owner, scene)
+        if reason:
+            return reason if owner is arm else f"{owner['name']}: {reason}"
+    if not number["low"] <= number["high"]:
+        return "there is no interval: the error is undefined (too few replicates, or no spread at all)"
+    return None
+
+
+def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
+    """What an arm lacks for one number to be believed, or None."""
+    gates = scene.gates
+    cell = find_cell(quantity, arm) if quantity.is_cell else {}
+    for what, found, asked in (
+        ("pairs are in this cell", cell.get("n_pairs"), gates.min_pairs),
+        ("features take part in this cell", cell.get("n_features"), gates.min_features),
+        ("features are alive", arm["n_alive"], gates.min_alive),
+    ):
+        if found is not None and found < asked:
+            return f"only {found:,} {what}, {asked:,} are asked for"
+    spread = arm["spread"]["similarity_sd"]
+    if spread < gates.min_similarity_sd and quantity.measure != "shape":
+        return f"output similarity hardly varies: sd {spread:.4f}, {gates.min_similarity_sd:g} is asked for"
+    weak = [weakness(model, gates) for model in scene.models if model["name"] in arm["models"]]
+    return "; ".join(one for one in weak if one) or None
+
+
+def weakness(model: dict, gates: Gates) -> str | None:
+    """What a model behind an arm falls short of, or None."""
+    quality = model["quality"]
+    if gates.beats and gates.beats in quality and quality["bits_per_byte"] >= quality[gates.beats]:
+        return (
+            f"{model['name']} needs {quality['bits_per_byte']:.2f} bits per byte, no better than the "
+            f"{gates.beats}'s {quality[gates.beats]:.2f}: its features may not be those of a model that "
+            "learned the language"
+        )
+    if "agreement" in quality:
+        null = quality["agreement_null"]
+        share = (quality["agreement"] - null) / (1 - null)
+        if share < gates.min_agreement:
+            return (
+                f"two seeds of {model['name']} agree {quality['agreement']:.2f} (mean largest cosine), and "
+                f"random directions of the same second moment {null:.2f}: {share:.0%} of the way to "
+                f"identity, {gates.min_agreement:.0%} is asked for"
+            )
+    return None
+
+
+def by_interval(number: dict, claim: str) -> tuple[str, str]:
+    """Which side of the claim the interval lies on."""
+    low, high, margin = number["low"], number["high"], number.get("margin")
+    shown = f"{number['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    small = margin is not None and -margin < low and high < margin
+    if claim == "= 0":
+        if small:
+            wide = number.get("sd", 0.0) > 1.5 * number.get("null_sd", 1.0)
+            note = (
+                f", but single pairs spread wider than random directions (sd {number['sd']:.3f} against "
+                f"{number['null_sd']:.3f})"
+                if wide
+                else ""
+            )
+            return CONFIRMED, f"{shown} lies within ±{margin:.4f} of zero" + note
+        if low > margin or high < -margin:
+            return REFUTED, f"{shown} lies outside ±{margin:.4f} of zero"
+        return UNDECIDED, f"{shown} reaches across the margin of ±{margin:.4f}"
+    if small:  # n unit vectors average about -1/n whatever they mean: such a sign is no finding
+        side = SIDE.get(claim, "other than zero")
+        return REFUTED, f"{shown} lies within ±{margin:.4f} of zero, too small to count as {side}"
+    if claim == "!= 0":
+        if low > 0 or high < 0:
+            return CONFIRMED, f"{shown} is {SIDE['> 0' if low > 0 else '< 0']}"
+        return UNDECIDED, f"{shown} holds both signs"
+    sign = 1 if claim == "> 0" else -1
+    if min(sign * low, sign * high) > 0:
+        return CONFIRMED, f"{shown} is {SIDE[claim]}"
+    if max(sign * low, sign * high) < 0:
+        return REFUTED, f"{shown} is {SIDE['< 0' if sign > 0 else '> 0']}"
+    return UNDECIDED, f"{shown} holds both signs"
+
+
+def not_beyond(number: dict, hypothesis: Hypothesis, controls: Sequence[dict], scene: Scene) -> str | None:
+    """Which control shows the same, or why none can be compared; None where the number stands beyond all."""
+    if not controls:
+        return "no control stands beside this arm, so the sign may be the method's own"
+    sign = 1 if hypothesis.claim == "> 0" else -1
+    for control in controls:
+        other = number_of(hypothesis, control, scene)
+        excess = {}
+        if not other.get("problem"):
+            error = (number["se"] ** 2 + other["se"] ** 2) ** 0.5
+            excess = estimate(number["mean"] - other["mean"], error, min(number["df"], other["df"]))
+        if not excess or not excess["low"] <= excess["high"]:
+            return f"{control['name']} has no number to compare with"
+        if min(sign * excess["low"], sign * excess["high"]) <= 0:
+            return (
+                f"{control['name']} shows {other['mean']:+.4f}, and the excess over it, "
+                f"{excess['mean']:+.4f} [{excess['low']:+.4f}, {excess['high']:+.4f}], "
+                f"is not {SIDE[hypothesis.claim]}"
+            )
+    return None
