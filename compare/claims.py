@@ -118,6 +118,9 @@ class Overall:
     parts: tuple[str, ...]
     """Ids of hypotheses."""
 
+    headline: bool = True
+    """Whether it is shown below the cells, where every arm has its place."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:

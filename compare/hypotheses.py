@@ -100,7 +100,7 @@ def judge_arm(arm: dict, hypotheses: Hypotheses, scene: Scene) -> list[dict]:
         if arm["name"] != one.arm if one.arm else arm["group"] not in one.groups:
             continue
         said = verdict(one, arm, scene)
-        rows.append(row_of(one, arm["name"], arm["group"], one.claim) | said | {"one_arm": bool(one.arm)})
+        rows.append(row_of(one, arm["name"], arm["group"], one.claim) | said)
         if one.measure == "cell mean" and not one.less and not one.arm:
             cell = next(
                 cell
@@ -117,9 +117,9 @@ def judge_arm(arm: dict, hypotheses: Hypotheses, scene: Scene) -> list[dict]:
 
 def row_of(claim: Hypothesis | Overall | Agreement, arm: str, group: str, claimed: str) -> dict:
     """What a row of verdicts says before the verdict."""
-    is_overall = not isinstance(claim, Hypothesis)
-    about = {"arm": arm, "group": group, "id": claim.id, "statement": claim.statement}
-    return about | {"claim": claimed, "overall": is_overall}
+    about = {"arm": arm, "group": group, "id": claim.id, "statement": claim.statement, "claim": claimed}
+    headline = isinstance(claim, Overall) and claim.headline
+    return about | {"overall": not isinstance(claim, Hypothesis), "headline": headline}
 
 
 def together(whole: Overall, arm: dict, parts: list[dict]) -> dict:
@@ -134,7 +134,6 @@ def together(whole: Overall, arm: dict, parts: list[dict]) -> dict:
         "verdict": said,
         "reason": "; ".join(counts) or "all parts hold",
         "p": None if any(one is None or one != one for one in p) else max(p),
-        "one_arm": any(part["one_arm"] for part in parts),
     }
 
 
@@ -153,7 +152,6 @@ def agree(claim: Agreement, hypotheses: Hypotheses, scene: Scene) -> dict:
         "verdict": REFUTED if apart else UNDECIDED if unknown else CONFIRMED,
         "reason": shown,
         "p": None,
-        "one_arm": True,
     }
 
 

@@ -6,7 +6,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
     quick: bool
     run: {command, seed, config: {name: value}, versions: {package: version}, inputs: {file: sha256}
           [, code: sha256]}
-    hypotheses: {file, sha256, margin}                                     added by compare.hypotheses.judge
+    hypotheses: {file, sha256, margin, not_run: [ids]}                     added by compare.hypotheses.judge
     models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}}]
         a language model has bits_per_byte, unigram, bigram and trigram (bits per byte as well), an SAE
         explained_variance, l0, dead_share, loss_recovered [, agreement, agreement_null]
@@ -15,8 +15,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             cooccurrence, similarity: what the levels of the cells rest on,
             spread: {similarity_sd, cooccurrence_sd},
             cells: [see below], difference_in_differences: [see below],
-            regression: [{cooccurrence, similarity, effects, term, estimate, se, se_dyadic, se_naive, low,
-                          high, p, df}],
+            regression: [{cooccurrence, similarity, effects, term, sd, estimate, se, se_dyadic, se_naive,
+                          low, high, p, df}],              sd of the term's measures over pairs
             antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged, asymmetry_p,
                         pairs: [{i, j, cosine, cofired, expected, phi, similarity,
                                  promotes_i: [tokens], promotes_j: [tokens]}]},
@@ -29,12 +29,13 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
                   empty},
             examples: [{cooccurrence, similarity, i, j, cosine, x, y: as in the map, fired_i, fired_j,
                         cofired, expected, promotes_i: [tokens], promotes_j: [tokens]}]   may be left out}]
-    verdicts: [{arm, group, id, statement, claim, overall: bool, verdict, reason, p}]   added by judge
+    verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p}]
+                                                                           added by judge
 
     a cell: {cooccurrence: "exclusive" | "independent" | "co-occurring", similarity: "similar" | "different",
              n_pairs, n_features, mean, se, low, high, df, p_below, p_above, margin, p_equivalence,
              smallest_bound, sd, null_sd, quantiles: {"0.01": ...}, share_below, share_above, null_share,
-             feasible_from, problem: str | null [, seed_sd],
+             share_below_se, share_above_se, feasible_from, problem: str | null [, seed_sd],
              claim, verdict, reason}                       these three from judge, null in controls
     a difference in differences: {against: "exclusive" | "independent", mean, se, low, high, df, p_below,
                                   p_above [, seed_sd]}

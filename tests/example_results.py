@@ -9,6 +9,7 @@ import numpy as np
 CELLS = [(co, sim) for co in ("exclusive", "independent", "co-occurring") for sim in ("similar", "different")]
 SPECIFICATIONS = [
     ("preactivation_correlation", "js", "none"),
+    ("preactivation_correlation", "js_split", "product"),
     ("log_odds", "js_split", "none"),
     ("log_odds", "js_split", "additive"),
     ("log_odds", "js_split", "product"),
@@ -111,7 +112,12 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "regression": [
             slope(specification, term, value, error)
             for specification in SPECIFICATIONS
-            for term, value in (("co", means[4] / 4), ("sim", means[0] / 2 + 0.1), ("co:sim", means[4] / 2))
+            for term, value in (
+                ("co", means[4] / 4),
+                ("sim", means[0] / 2 + 0.1),
+                ("co:sim", means[4] / 2),
+                ("sim - co", means[4] / 50),
+            )
         ],
         "antipodal": antipodal(generator, n_features, real),
         "blob": blob(n_features, width),
@@ -151,6 +157,8 @@ def cell(generator, co, sim, mean, error, n_pairs, n_features, d_eff) -> dict:
         "share_below": float((draws < -2.33 / d_eff**0.5).mean()),
         "share_above": float((draws > 2.33 / d_eff**0.5).mean()),
         "null_share": 0.01,
+        "share_below_se": 0.002,
+        "share_above_se": 0.002,
         "margin": 0.1 / d_eff**0.5,
         "p_equivalence": 0.5,
         "smallest_bound": abs(mean) + 1.645 * error,
@@ -164,6 +172,7 @@ def slope(specification, term, value, error) -> dict:
     value = value * 0.5 if specification[2] == "product" else value
     return dict(zip(("cooccurrence", "similarity", "effects"), specification, strict=True)) | {
         "term": term,
+        "sd": {"co": 0.4, "sim": 0.03, "co:sim": 0.012}.get(term, 1.0),
         "estimate": value,
         "se": 3 * error,
         "se_dyadic": 2.5 * error,

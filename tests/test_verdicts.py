@@ -1,0 +1,184 @@
+"""Every kind of number and rule: a world where the claim is true and is confirmed, one where it is not."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from example_results import CELLS, example_results
+from synthetic import planted_system
+
+from compare import cli
+from compare.claims import Agreement, Hypotheses, Hypothesis
+from compare.evidence import measure
+from compare.hypotheses import CONFIRMED, REFUTED, UNDECIDED, judge, load
+from compare.verdicts import Scene, number_of
+
+LM = "language model"
+ROOM, BOTH = "tied autoencoder, room", "outputs + reconstruction"
+CO = ("log_odds", "js_split", "product", "co")
+PUBLISHED = ("preactivation_correlation", "js", "none", "co")
+TOGETHER = {"measure": "cell mean", "cooccurrence": "co-occurring", "similarity": "similar"}
+
+
+def world(cells=None, slopes=None) -> dict:
+    """The example's results with {(arm, place of cell): mean} and {(arm, slope): estimate}, errors .001."""
+    made = example_results()
+    arms = {arm["name"]: arm for arm in made["arms"]}
+    for (name, place), mean in (cells or {}).items():
+        arms[name]["cells"][place] |= {"mean": mean, "se": 0.001}
+    for (name, which), value in (slopes or {}).items():
+        for row in arms[name]["regression"]:
+            if (row["cooccurrence"], row["similarity"], row["effects"], row["term"]) == which:
+                row |= {"estimate": value, "se": 0.001, "sd": 0.5}
+    return made
+
+
+def said(made: dict, judged: str = LM, **about) -> tuple[str, str]:
+    """Verdict and reason of one hypothesis in one arm."""
+    one = Hypothesis(**{"id": "it", "statement": "", "beyond_controls": False} | about)
+    rows = judge(made, Hypotheses(hypotheses=(one,)))["verdicts"]
+    return next((row["verdict"], row["reason"]) for row in rows if row["arm"] == judged)
+
+
+@pytest.mark.parametrize(
+    ("similar", "different", "verdict"), [(0.2, 0.1, CONFIRMED), (0.1, 0.2, REFUTED), (0.1, 0.1, REFUTED)]
+)
+def test_the_difference_of_two_cells_of_an_arm(similar, different, verdict):
+    made = world({(LM, 4): similar, (LM, 5): different})
+    assert said(made, **TOGETHER, less=({"similarity": "different"},), claim="> 0")[0] == verdict
+
+
+@pytest.mark.parametrize(("first", "second", "verdict"), [(0.3, 0.1, CONFIRMED), (0.1, 0.3, REFUTED)])
+def test_the_same_cell_in_two_arms(first, second, verdict):
+    made = world({(ROOM, 4): first, (BOTH, 4): second})
+    about = TOGETHER | {"arm": ROOM, "less": ({"arm": BOTH},), "claim": "> 0"}
+    assert said(made, ROOM, **about)[0] == verdict
+
+
+@pytest.mark.parametrize(("null", "verdict"), [(0.1, CONFIRMED), (0.2, REFUTED)])
+def test_the_excess_of_a_slope_over_a_control(null, verdict):
+    made = world(slopes={(LM, CO): 0.16, ("Gaussian surrogate", CO): null})
+    about = {"measure": "slope", "slope": CO, "less": ({"arm": "Gaussian surrogate"},), "claim": "> 0"}
+    assert said(made, **about)[0] == verdict
+
+
+@pytest.mark.parametrize(("null", "verdict"), [(0.2, CONFIRMED), (0.1, REFUTED)])
+def test_a_slope_per_sd_is_zero_beyond_a_control_within_the_margin(null, verdict):
+    made = world(slopes={(LM, CO): 0.2, ("Gaussian surrogate", CO): null})
+    about = {"measure": "slope", "slope": CO, "per_sd": True, "less": ({"arm": "Gaussian surrogate"},)}
+    assert said(made, **about, claim="= 0")[0] == verdict
+    assert said(made, **about, claim="!= 0")[0] == {CONFIRMED: REFUTED, REFUTED: CONFIRMED}[verdict]
+
+
+@pytest.mark.parametrize(("left", "verdict"), [(0.1, CONFIRMED), (0.3, REFUTED), (0.2, UNDECIDED)])
+def test_a_ratio_of_slopes_is_asked_as_one_less_a_share_of_the_other(left, verdict):
+    made = world(slopes={(LM, CO): left, (LM, PUBLISHED): 0.4})
+    about = {"measure": "slope", "slope": CO, "less": ({"slope": PUBLISHED, "times": 0.5},), "claim": "< 0"}
+    assert said(made, **about)[0] == verdict
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.05, CONFIRMED), (0.004, REFUTED), (0.0105, UNDECIDED)])
+def test_the_share_beyond_the_nulls_quantile_is_held_against_the_nulls_own(share, verdict):
+    made = world()
+    cell = made["arms"][3]["cells"][0]
+    assert cell["null_share"] == 0.01
+    cell |= {"share_below": share, "share_below_se": 0.001}
+    about = {"measure": "share below", "cooccurrence": "exclusive", "similarity": "similar", "claim": "> 0"}
+    assert said(made, **about)[0] == verdict
+
+
+@pytest.mark.parametrize(("mean", "verdict"), [(0.1, CONFIRMED), (-0.1, CONFIRMED), (0.0, REFUTED)])
+def test_other_than_zero_is_beyond_it_on_either_side(mean, verdict):
+    assert said(world({(LM, 4): mean}), **TOGETHER, claim="!= 0")[0] == verdict
+    assert said(world({(LM, 4): 0.004}), **TOGETHER, claim="!= 0", margin=0.08)[0] == CONFIRMED
+
+
+def test_errors_of_one_arm_add_and_variances_of_two_do():
+    made = world({(LM, 4): 0.2, (LM, 5): 0.1, (BOTH, 4): 0.1})
+    scene = Scene(made["arms"], made["models"], load().gates, 0.1)
+    arm = next(arm for arm in made["arms"] if arm["name"] == LM)
+
+    def error(entry):
+        one = Hypothesis(id="it", statement="", **TOGETHER, less=(entry,), claim="> 0")
+        return number_of(one, arm, scene)["se"]
+
+    assert error({"similarity": "different", "times": 2}) == pytest.approx(0.003)
+    assert error({"arm": BOTH, "times": 2}) == pytest.approx(0.005**0.5 / 10**1.5 * 1.0, rel=1e-6)
+
+
+def test_what_is_about_an_arm_that_was_not_run_is_not_judged_and_is_named():
+    one = Hypothesis(id="absent", statement="", **TOGETHER, arm="toy: elsewhere", claim="> 0")
+    judged = judge(world(), Hypotheses(hypotheses=(one,)))
+    assert judged["verdicts"] == []
+    assert judged["hypotheses"]["not_run"] == ["absent"]
+
+
+def test_what_needs_another_arm_that_was_not_run_is_undecided_and_says_so():
+    about = TOGETHER | {"less": ({"arm": "elsewhere"},), "claim": "> 0"}
+    assert said(world(), **about) == (UNDECIDED, "elsewhere: this arm was not run")
+
+
+def test_a_gate_of_the_other_arm_shuts_the_claim():
+    made = world({(ROOM, 4): 0.3, (BOTH, 4): 0.1})
+    made["arms"][2]["cells"][4]["n_pairs"] = 3
+    about = TOGETHER | {"arm": ROOM, "less": ({"arm": BOTH},), "claim": "> 0"}
+    assert said(made, ROOM, **about) == (
+        UNDECIDED,
+        f"{BOTH}: only 3 pairs are in this cell, 10 are asked for",
+    )
+
+
+SIGNS = {
+    CONFIRMED: ((0.1, -0.1, 0.0), (0.3, -0.2, 0.0001)),
+    REFUTED: ((0.1, -0.1, 0.0), (0.3, 0.2, 0.0)),
+    UNDECIDED: ((0.1, -0.1, 0.0), (0.3, -0.001, 0.0)),
+}
+
+
+@pytest.mark.parametrize("verdict", SIGNS)
+def test_two_arms_agree_where_all_signs_are_known_and_the_same(verdict):
+    toy, real = SIGNS[verdict]
+    cells = {(ROOM, k): mean for k, mean in enumerate(toy)} | {(LM, k): mean for k, mean in enumerate(real)}
+    names = zip("abc", CELLS, strict=False)
+    parts = [
+        Hypothesis(id=one, statement="", measure="cell mean", cooccurrence=co, similarity=sim, claim="> 0")
+        for one, (co, sim) in names
+    ]
+    both = Agreement(id="both", statement="", parts=("a", "b", "c"), arms=(ROOM, LM))
+    made = world(cells)
+    made["arms"][3]["cells"][1]["se"] = 0.01 if verdict == UNDECIDED else 0.001
+    row = judge(made, Hypotheses(hypotheses=tuple(parts), agreement=(both,)))["verdicts"][-1]
+    assert (row["id"], row["verdict"], row["group"]) == ("both", verdict, "across")
+    assert row["reason"].startswith("a: above zero, above zero; b: below zero")
+
+
+def test_an_agreement_with_an_arm_that_was_not_run_is_not_judged():
+    one = Hypothesis(id="a", statement="", **TOGETHER, claim="> 0")
+    both = Agreement(id="both", statement="", parts=("a",), arms=(ROOM, "elsewhere"))
+    judged = judge(world(), Hypotheses(hypotheses=(one,), agreement=(both,)))
+    assert judged["hypotheses"]["not_run"] == ["both"]
+
+
+def test_every_preset_is_judged_or_named_as_not_run():
+    rules, made = load(), world()
+    for arm in made["arms"]:
+        arm["name"] = arm["name"] if arm["group"] != "toy" else f"toy: {arm['name']}"
+    judged = judge(made, rules)
+    claims = {one.id for one in (*rules.hypotheses, *rules.overall, *rules.agreement)}
+    known = {row["id"] for row in judged["verdicts"]} | set(judged["hypotheses"]["not_run"])
+    assert claims == known
+    found = {row["id"]: row["reason"] for row in judged["verdicts"]}
+    assert not [one for one, reason in found.items() if reason.startswith("no slope")]
+    assert found["trained-co"] == "frozen decoder, matched: this arm was not run"
+
+
+def test_a_users_own_file_gates_by_what_is_planted_and_not_by_chance(tmp_path, monkeypatch, capsys):
+    mine = Path(__file__).with_name("mine.toml")
+    for name, effect, status in (("planted", (0.1, 0.1, 0.05), 0), ("null", None, 1)):
+        folder = measure(planted_system(n=40, effect=effect, n_tokens=4096)).save(tmp_path / name)
+        words = ["cofire", "test", folder, "--hypotheses", mine, "--gate", "--quiet"]
+        monkeypatch.setattr(sys, "argv", [*map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == status
+    capsys.readouterr()
