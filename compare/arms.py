@@ -64,7 +64,7 @@ def real_arms(config: ReportConfig) -> list[Arm]:
 
     def arm(name: str, sae: str, note: str) -> Arm:
         one = real_arm(name, replace(chosen, sae=sae), note, base)
-        return replace(one, models=(model_quality(), sae_quality(sae)))
+        return replace(one, models=models_behind(replace(chosen, sae=sae)))
 
     trained = arm(LANGUAGE_MODEL, TRAINED, "the bundled model through its TopK SAE")
     frozen = arm("frozen decoder", FROZEN, "an SAE trained alike, its decoder held at random directions")
@@ -96,16 +96,27 @@ def real_arm(name: str, config: RealConfig, note: str, base: "Callable[[], RealS
     return Arm(name=name, group="real", note=note, systems=systems, n_tokens=config.n_tokens, inputs=inputs)
 
 
-def model_quality() -> dict:
-    """How good the bundled language model is, as measured on held-out documents when it was trained."""
-    quality = json.loads((BUNDLED / "quality.json").read_text())
-    return {"name": "bundled language model", "kind": "language model"} | quality
+def models_behind(config: RealConfig) -> tuple[dict, ...]:
+    """The language model and the SAE of a config, with the quality that gates look at.
 
+    The bundled model was scored when it was trained. Any other is scored now, on the text that it is measured
+    on. An SAE says in its metadata how good it is; one from elsewhere may say nothing.
+    """
+    from real.language_model import LanguageModel
+    from real.lm_scoring import score
+    from real.sae_files import read_metadata
+    from real.text import read_text
 
-def sae_quality(sae: str) -> dict:
-    """How good a bundled SAE is, as measured when it was trained."""
-    metadata = json.loads((BUNDLED / "saes" / sae / "cfg.json").read_text())["metadata"]
-    return {"name": f"SAE {sae}", "kind": "sae", "note": metadata["note"], "quality": metadata["quality"]}
+    if config.model == "bundled":
+        quality = json.loads((BUNDLED / "quality.json").read_text())
+        model = {"name": "bundled language model", "kind": "language model"} | quality
+    else:
+        loaded = LanguageModel.load(config.model_source, device=config.device, name=config.model)
+        model = score(loaded, read_text(config.text_file, split=config.split), context=config.context)
+    metadata = read_metadata(config.sae_folder)
+    sae = {"name": f"SAE {config.sae}", "kind": "sae"}
+    sae |= {"note": metadata.get("note", ""), "quality": metadata.get("quality", {})}
+    return model, sae
 
 
 def system_of(system: str, values: dict, source: str, surrogate: Path | None = None) -> tuple[Arm, Measured]:
@@ -118,7 +129,7 @@ def system_of(system: str, values: dict, source: str, surrogate: Path | None = N
         arm = toy_arm(Path(system).stem, toy)
     else:
         real = make_config(RealConfig, values | {"model": system}, source=source)
-        arm = real_arm(system, real, "")
+        arm = replace(real_arm(system, real, ""), models=models_behind(real))
     if surrogate is None:
         return arm, {}
     seed = values.get("seed", 0)

@@ -132,7 +132,9 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
     for number, (system, folder) in enumerate(zip(arm.systems(before, step), folders, strict=True)):
         which = f" seed {number + 1} of {arm.n_systems}" if arm.n_systems > 1 else ""
         with step(f"{arm.name}: measuring{which}") as progress:
-            measure(system, n_tokens=arm.n_tokens, progress=progress).save(folder, overwrite=True)
+            evidence = measure(system, n_tokens=arm.n_tokens, progress=progress)
+        evidence = replace(evidence, provenance=evidence.provenance | {"models": list(arm.models)})
+        evidence.save(folder, overwrite=True)
 
 
 def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: Step) -> dict:
@@ -200,15 +202,18 @@ def evidence_results(
         raise ValueError(
             f"expected one system beside --control, found {len(arms)}: test {', '.join(arms)} one by one."
         )
-    entries = []
+    entries, models = [], {}
     for group, found in (("real", arms), ("control", beside)):
         for name, seeds in found.items():
             known = "toy" if group == "real" and seeds[0].truth else group
             control_of = next(iter(arms)) if group == "control" else None
-            about = {"name": name, "group": known, "control_of": control_of, "note": "", "models": []}
+            behind = [model for seed in seeds for model in seed.provenance.get("models", [])]
+            models |= {model["name"]: model for model in behind}
+            about = {"name": name, "group": known, "control_of": control_of, "note": ""}
+            about["models"] = sorted({model["name"] for model in behind})
             entries.append(entry(about, seeds, config, step))
     manifests = [path for folder in (*folders, *controls) for path in sorted(folder.rglob(MANIFEST))]
-    return assemble(config, about_run(config, manifests), entries, [])
+    return assemble(config, about_run(config, manifests), entries, list(models.values()))
 
 
 def by_name(folders: Sequence[Path]) -> Measured:

@@ -16,6 +16,9 @@ from real.lm_config import LMConfig
 from real.ngram import KneserNey
 from real.token_stream import encode
 
+LOGITS_AT_ONCE = 2**26
+"""Numbers in one pass's logits at most: 256 MB."""
+
 BASELINES = {"unigram": 1, "bigram": 2, "trigram": 3}
 """Name -> order."""
 
@@ -67,7 +70,8 @@ def evaluate_lm(folder: Path, documents: list[str]) -> dict:
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     stream = _encoded(folder, documents)
-    nats = -log_probabilities(model, _documents(stream)).double().sum().item()
+    context = model.config.max_position_embeddings
+    nats = -log_probabilities(model, _documents(stream), context=context).double().sum().item()
     return _quality(nats, stream, documents)
 
 
@@ -92,20 +96,21 @@ def evaluate_baselines(
 
 @torch.no_grad()
 def log_probabilities(
-    model: torch.nn.Module, documents: list[Tensor], batch: int = 16
+    model: torch.nn.Module, documents: list[Tensor], *, context: int
 ) -> Float[Tensor, " predicted"]:
     """Natural log-probability of each token of each document but its first, in no particular order.
 
-    A document is a vector of token numbers, the end-of-text token first.
+    A document is a vector of token numbers, the end-of-text token first; the model sees `context` at once.
     """
-    context = model.config.max_position_embeddings
+    batch = max(1, min(16, LOGITS_AT_ONCE // (context * model.config.vocab_size)))
     windows = [window for ids in documents for window in _windows(ids, context)]
     windows.sort(key=lambda window: len(window[0]))  # alike lengths together, so that little is padded
     pieces = []
     for start in range(0, len(windows), batch):
         ids, known = zip(*windows[start : start + batch], strict=True)
-        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(model.device)
         scores = model(padded[:, :-1]).logits.log_softmax(-1).gather(2, padded[:, 1:, None])[..., 0]
+        scores = scores.cpu()
         pieces += [row[skip : len(one) - 1] for row, one, skip in zip(scores, ids, known, strict=True)]
     return torch.cat(pieces)
 

@@ -125,6 +125,11 @@ def read_config(folder: Path) -> dict:
     return config
 
 
+def read_metadata(folder: Path) -> dict:
+    """What an SAE folder says of where and how well it was trained."""
+    return _metadata(read_config(folder))
+
+
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of an SAE folder; ValueError where the file is damaged."""
     from safetensors import SafetensorError

@@ -113,7 +113,7 @@ def test_windows_score_each_token_once_with_the_history_they_reach():
         with torch.no_grad():
             logits = model(ids[None, start:at]).logits[0, -1]
         expected.append(logits.log_softmax(-1)[ids[at]])
-    found = log_probabilities(model, [ids, ids[:2]], batch=3)
+    found = log_probabilities(model, [ids, ids[:2]], context=16)
     every = torch.stack([*expected, expected[0]])
     torch.testing.assert_close(found.sort().values, every.sort().values)
 

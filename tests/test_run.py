@@ -9,7 +9,7 @@ from synthetic import LinearSystem, planted_system
 
 from compare.hypotheses import judge, load
 from compare.progress import step
-from compare.run import Arm, ReportConfig, evidence_results, run, surrogate_arm
+from compare.run import Arm, ReportConfig, evidence_results, measured, run, surrogate_arm
 
 QUIET = partial(step, quiet=True)
 CONFIG = ReportConfig(min_count=5)
@@ -100,3 +100,20 @@ def test_seeds_of_one_name_are_replicates_and_a_control_needs_one_system(tmp_pat
     assert {row["arm"] for row in judged["verdicts"]} == {"planted"}
     with pytest.raises(ValueError, match="expected one system beside --control, found 2"):
         evidence_results([*folders, null], [null], CONFIG, QUIET)
+
+
+def test_evidence_tells_which_models_stand_behind_it_and_a_weak_one_shuts_the_gate(tmp_path):
+    weak = {
+        "name": "weak",
+        "kind": "language model",
+        "note": "",
+        "quality": {"bits_per_byte": 2, "trigram": 1},
+    }
+    arm, _ = arm_of(lambda number: planted_system(n=64), "planted", models=(weak,))
+    arm = replace(arm, group="real")
+    measured(arm, {}, tmp_path / "evidence", QUIET)
+    judged = judge(evidence_results([tmp_path / "evidence"], [], CONFIG, QUIET), load())
+    assert judged["models"] == [weak]
+    assert judged["arms"][0]["models"] == ["weak"]
+    reasons = [row["reason"] for row in judged["verdicts"] if row["verdict"] == "UNDECIDED"]
+    assert any("weak needs 2.00 bits per byte, no better than the trigram's 1.00" in one for one in reasons)
