@@ -156,3 +156,11 @@ def train_dictionary(values: dict, source: str, out: Path, step: Step) -> Path:
     with step(f"training an SAE of {config.n_features:,} features") as progress:
         train_on_text(config, reads, out, progress=progress)
     return out
+
+
+def configs() -> dict[str, type]:
+    """Every config that a command takes, by the command; `toy` is that of a toy's own .toml."""
+    from real.lm_config import LMConfig
+
+    kinds = {"report": ReportConfig, "measure": RealConfig, "toy": ToyConfig}
+    return kinds | {"train-lm": LMConfig, "train-sae": SAEConfig}

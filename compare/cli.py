@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from compare.hypotheses import Hypotheses
     from compare.run import Arm, ReportConfig
 
 app = typer.Typer(
     name="cofire",
     help="Do features that fire together, and features that say the same thing, point the same way?",
+    epilog="Start with: cofire report --quick. Bad input is told in one line, with exit status 2.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -23,6 +25,7 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file wit
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random [default: 0].")]
 Quick = Annotated[bool | None, typer.Option("--quick", help="Small: every section, no final number.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Every cell with its reason.")]
 Page = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the page, made or replaced.")]
 Runs = Annotated[Path, typer.Option("--runs", help="Where Evidence is kept: a stopped run goes on from it.")]
 Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder of the result.")]
@@ -35,18 +38,30 @@ def report(
     seed: Seed = None,
     out: Page = None,
     runs: Runs = Path("runs"),
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--compare", help="Run nothing: show two reports that were written side by side."),
+    ] = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """The main job: every arm and control, the verdicts, and a page in reports/.
 
     Example: cofire report --quick
+
+    Example: cofire report --compare reports/default reports/mine
     """
+    if compare:
+        from compare.side_by_side import compare_reports
+
+        print(f"The page lies at {compare_reports(*compare, out or Path('reports/compare'))}")
+        return
     from compare.arms import real_arms, toy_arms
     from compare.run import ReportConfig
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
     arms = [*toy_arms(chosen), *real_arms(chosen)]
-    write_page(arms, chosen, out or page_folder("default", chosen.quick), runs, quiet)
+    write_page(arms, chosen, out or page_folder("default", chosen.quick), runs, quiet, verbose)
 
 
 @app.command()
@@ -57,6 +72,7 @@ def validate(
     out: Page = None,
     runs: Runs = Path("runs"),
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """The toy arms alone, where the truth is known.
 
@@ -66,7 +82,7 @@ def validate(
     from compare.run import ReportConfig
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
-    write_page(toy_arms(chosen), chosen, out or page_folder("validate", chosen.quick), runs, quiet)
+    write_page(toy_arms(chosen), chosen, out or page_folder("validate", chosen.quick), runs, quiet, verbose)
 
 
 @app.command()
@@ -112,6 +128,7 @@ def judge_evidence(
     seed: Seed = None,
     out: Page = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Regression, cells and verdicts from Evidence alone; seeds of one system share its name.
 
@@ -127,7 +144,7 @@ def judge_evidence(
     if out:
         check_folder(out)
     results = evidence_results(evidence, control or [], chosen, partial(step, quiet=quiet))
-    verdicts = conclude(results, rules, out)
+    verdicts = conclude(results, rules, out, quiet, verbose)
     if gate and any(row["verdict"] != "CONFIRMED" for row in verdicts):
         raise typer.Exit(1)
 
@@ -169,6 +186,23 @@ def train_sae(
     print(f"The SAE lies in {folder}")
 
 
+@app.command(name="config")
+def show_config(
+    command: Annotated[str, typer.Argument(help="report, measure, toy, train-lm or train-sae.")] = "report",
+) -> None:
+    """Print every option of a config file with its default; report's serves validate and test as well.
+
+    Example: cofire config toy > mine.toml
+    """
+    from compare.arms import configs
+    from compare.config import default_toml, nearest
+
+    known = configs()
+    if command not in known:
+        raise ValueError(f"expected one of {', '.join(known)}, found {command!r}: {nearest(command, known)}")
+    print(default_toml(known[command]), end="")
+
+
 def values_of(config: Path | None, options: dict) -> dict:
     """What a TOML file says, overruled by the options that were given."""
     from compare.config import read_toml
@@ -194,7 +228,9 @@ def page_folder(name: str, quick: bool) -> Path:
     return Path("reports") / (f"{name}-quick" if quick else name)
 
 
-def write_page(arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path, quiet: bool) -> None:
+def write_page(
+    arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path, quiet: bool, verbose: bool
+) -> None:
     """Run the arms, judge them by the presets, write the page."""
     from compare.hypotheses import load
     from compare.progress import step
@@ -202,47 +238,24 @@ def write_page(arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path,
     from compare.run import run
 
     check_folder(out)
-    conclude(run(arms, config, runs, partial(step, quiet=quiet)), load(), out)
+    conclude(run(arms, config, runs, partial(step, quiet=quiet)), load(), out, quiet, verbose)
 
 
-def conclude(results: dict, rules: object, out: Path | None) -> list[dict]:
+def conclude(results: dict, rules: "Hypotheses", out: Path | None, quiet: bool, verbose: bool) -> list[dict]:
     """Judge results, show the verdicts, write the page if there is a place for it."""
+    from rich.console import Console
+
     from compare.hypotheses import judge
     from compare.report import write_report
+    from compare.terminal import show
 
     results["run"]["command"] = shlex.join(["cofire", *sys.argv[1:]])
     judged = judge(results, rules)
-    show(judged)
+    if not (quiet and out):
+        show(judged, Console(), verbose=verbose)
     if out:
         print(f"The page lies at {write_report(judged, out)}")
     return judged["verdicts"]
-
-
-def show(results: dict) -> None:
-    """The cells of every arm and the verdicts, on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    for arm in results["arms"]:
-        table = Table(
-            "co-occurrence", "outputs", "pairs", "mean cosine", "claim", "verdict", title=arm["name"]
-        )
-        for cell in arm["cells"]:
-            mean = (
-                "-"
-                if cell["n_pairs"] == 0
-                else f"{cell['mean']:+.4f} [{cell['low']:+.4f}, {cell['high']:+.4f}]"
-            )
-            table.add_row(
-                cell["cooccurrence"],
-                cell["similarity"],
-                f"{cell['n_pairs']:,}",
-                mean,
-                cell["claim"] or "",
-                cell["verdict"] or "",
-            )
-        console.print(table)
 
 
 def main() -> None:

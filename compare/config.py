@@ -1,8 +1,12 @@
 """Config files: TOML in, a checked dataclass out. One place, one error style, for every command."""
 
+import ast
 import difflib
+import inspect
+import json
 import tomllib
 from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -59,3 +63,39 @@ def fitted(name: str, value: Any, hint: Any, source: str) -> Any:
             return candidate
     wanted = getattr(hint, "__name__", None) or str(hint)
     raise ValueError(f"expected {name} to be of type {wanted} in {source}, found {value!r}: mend the value.")
+
+
+def default_toml(kind: type) -> str:
+    """Every option of a config dataclass with its default, above each what it is, as TOML that reads back.
+
+    Options without a default, and those whose default is None, which TOML cannot say, stand as comments.
+    """
+    lines = [f"# {line}".rstrip() for line in (inspect.getdoc(kind) or "").splitlines()]
+    notes = field_notes(kind)
+    for field in fields(kind):
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        lines += ["", *(f"# {line}".rstrip() for line in notes.get(field.name, "").splitlines())]
+        unsaid = default is None or default is MISSING
+        lines.append(f"# {field.name} =" if unsaid else f"{field.name} = {toml_value(default)}")
+    return "\n".join(lines) + "\n"
+
+
+def field_notes(kind: type) -> dict[str, str]:
+    """The sentence under each field of a dataclass, by the field's name."""
+    (body,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(kind))).body
+    assert isinstance(body, ast.ClassDef)
+    notes = {}
+    for one, after in zip(body.body, body.body[1:], strict=False):
+        is_note = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and is_note:
+            notes[one.target.id] = inspect.cleandoc(after.value.value)
+    return notes
+
+
+def toml_value(value: Any) -> str:
+    """A plain value as TOML writes it."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(toml_value(one) for one in value)}]"
+    if isinstance(value, Path):
+        return json.dumps(str(value))
+    return json.dumps(value, ensure_ascii=False)  # of booleans, numbers and strings TOML and JSON think alike

@@ -309,3 +309,32 @@ def draw_slopes(axis: Axes, table: pd.DataFrame, names: list[tuple[str, str]]) -
     for place in range(1, len(names)):
         if names[place][0] != names[place - 1][0]:
             axis.axhline(place - 0.5, color=BAND, linewidth=0.5)
+
+
+def against(table: pd.DataFrame) -> Figure:
+    """Two runs: each cell's mean in the first against the second, with both intervals and the diagonal.
+
+    Columns: group, mean_1, low_1, high_1, mean_2, low_2, high_2.
+    """
+    figure = Figure(figsize=(5.6, 5), layout="constrained")
+    axis = figure.subplots()
+    table = table.astype({f"{name}_{run}": float for name in ("mean", "low", "high") for run in (1, 2)})
+    for group, part in table.groupby("group", sort=False):
+        x, y = part["mean_1"], part["mean_2"]
+        axis.errorbar(
+            x,
+            y,
+            xerr=[(x - part["low_1"]).fillna(0), (part["high_1"] - x).fillna(0)],
+            yerr=[(y - part["low_2"]).fillna(0), (part["high_2"] - y).fillna(0)],
+            linestyle="none",
+            markersize=5,
+            linewidth=1,
+            label=group,
+            **GROUP_MARKS[group],
+        )
+    axis.axline((0, 0), slope=1, color=BAND, linewidth=1, linestyle="--", zorder=0)
+    axis.axhline(0, color=BAND, linewidth=0.5, zorder=0)
+    axis.axvline(0, color=BAND, linewidth=0.5, zorder=0)
+    axis.set(xlabel="mean cosine, first run", ylabel="mean cosine, second run")
+    axis.legend(frameon=False, fontsize=8)
+    return figure

@@ -48,10 +48,14 @@ import math
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compare import figures, wording
 from compare.explorer import explorer_data
 from compare.sections import Tables, drawings, shown, tables
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
 SCRIPTS = ("vendor/plotly-basic.min.js", "templates/report.js")
@@ -118,24 +122,8 @@ def without_nan(value: object) -> object:
 
 def render(results: dict, made: Tables) -> str:
     """The page: the same text for the same results."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("compare"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=wording.number,
-        compact=wording.compact,
-        interval=wording.interval,
-        quantity=quantity,
-        typographic=typographic,
-    )
-    template = environment.get_template(TEMPLATE)
-    return template.render(
+    jinja = environment()
+    return jinja.get_template(TEMPLATE).render(
         results=results,
         sections=shown(results),
         tables=made,
@@ -145,9 +133,30 @@ def render(results: dict, made: Tables) -> str:
         limits=wording.limits(results),
         explorer=explorer_data(results, made),
         scripts=[(Path(__file__).parent / name).read_text(encoding="utf-8") for name in SCRIPTS],
-        style=environment.get_template(STYLE).render(),
+        style=jinja.get_template(STYLE).render(),
         claim_of=figures.claim_of,
     )
+
+
+def environment() -> "Environment":
+    """Where templates and filters of a page come from; everything in them is escaped unless marked safe."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("compare"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        number=wording.number,
+        compact=wording.compact,
+        interval=wording.interval,
+        quantity=quantity,
+        typographic=typographic,
+    )
+    return made
 
 
 def inline(draw) -> str:

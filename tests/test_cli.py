@@ -1,9 +1,17 @@
 import json
+import os
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields
 
 import pytest
+import typer
 from synthetic import planted_system
 
 from compare import cli
+from compare.arms import configs
+from compare.config import make_config
 from compare.evidence import measure
 
 TOY = """
@@ -44,6 +52,8 @@ BAD = {
     "a toy that cannot be": (["measure", "toy.toml", "-o", "new"], "expected width"),
     "a model that is not there": (["measure", "./nowhere", "-o", "new"], "nowhere"),
     "an Evidence that is there": (["measure", "good.toml", "-o", "full"], "expected a new folder"),
+    "a config of no command": (["config", "tyo"], "found 'tyo': did you mean 'toy'?"),
+    "two reports of which one is none": (["report", "--compare", "full", "full"], "found no results.json"),
     "hypotheses with a mistyped key": (["test", "EVIDENCE", "--hypotheses", "rules.toml"], "did you mean"),
 }
 
@@ -101,3 +111,49 @@ def test_a_toy_goes_from_toml_to_verdicts(tmp_path, monkeypatch, capsys):
     assert status == 0
     arm = json.loads((tmp_path / "page/results.json").read_text())["arms"][0]
     assert (arm["seeds"], arm["group"]) == (2, "toy")
+
+
+@pytest.mark.parametrize("command", ["report", "measure", "toy", "train-lm", "train-sae"])
+def test_the_printed_config_is_whole_and_gives_the_defaults(command, monkeypatch, capsys):
+    status, out, _ = cofire(monkeypatch, capsys, "config", command)
+    assert status == 0
+    kind = configs()[command]
+    assert make_config(kind, tomllib.loads(out)) == kind()
+    for field in fields(kind):
+        assert f"\n{field.name} =" in out or f"\n# {field.name} =" in out
+
+
+def test_every_command_has_an_example_that_parses(monkeypatch, capsys):
+    for name in typer.main.get_command(cli.app).commands:
+        status, out, _ = cofire(monkeypatch, capsys, name, "--help")
+        assert status == 0
+        words = " ".join(out.replace("│", " ").split())
+        assert f"Example: cofire {name}" in words
+
+
+def test_quiet_says_only_where_the_result_lies(tmp_path, monkeypatch, capsys, evidence):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = cofire(monkeypatch, capsys, "test", evidence, "-o", "page", "--quiet")
+    assert (status, err) == (0, "")
+    assert out == "The page lies at page/index.html\n"
+
+
+def test_two_reports_are_shown_side_by_side(tmp_path, monkeypatch, capsys, evidence):
+    monkeypatch.chdir(tmp_path)
+    assert cofire(monkeypatch, capsys, "test", evidence, "-o", "one", "--quiet")[0] == 0
+    assert cofire(monkeypatch, capsys, "test", evidence, "--seed", "1", "-o", "two", "--quiet")[0] == 0
+    status, out, _ = cofire(monkeypatch, capsys, "report", "--compare", "one", "two", "-o", "both")
+    assert (status, out) == (0, "The page lies at both/index.html\n")
+    assert "config: seed" in (tmp_path / "both/settings.csv").read_text()
+
+
+def test_help_is_quick_and_completion_works():
+    command = [sys.executable, "-m", "compare.cli"]
+    before = os.times()
+    subprocess.run([*command, "--help"], check=True, capture_output=True)
+    after = os.times()
+    work = after.children_user + after.children_system - before.children_user - before.children_system
+    assert work < 0.5  # seconds of processor time; a busy machine makes no difference
+    asked = os.environ | {"_COFIRE_COMPLETE": "complete_bash", "COMP_WORDS": "cofire va", "COMP_CWORD": "1"}
+    found = subprocess.run(command, env=asked, check=False, capture_output=True, text=True)
+    assert found.stdout.split() == ["validate"]

@@ -1,0 +1,65 @@
+"""What the terminal shows of results: a table of verdicts, and on request every cell with its reason."""
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from compare.wording import cell_name, compact, interval
+
+COLOURS = {"CONFIRMED": "green", "REFUTED": "red", "UNDECIDED": "yellow"}
+SIGNS = {"CONFIRMED": "✓", "REFUTED": "✗", "UNDECIDED": "?", None: " "}
+"""Read without colour as well."""
+
+SHORT = {"exclusive": "excl.", "independent": "indep.", "co-occurring": "co-occ."}
+
+
+def show(results: dict, console: Console, *, verbose: bool = False) -> None:
+    """One line an arm; with verbose, a line for each of its cells as well."""
+    console.print(summary(results))
+    if verbose:
+        for arm in results["arms"]:
+            console.print(every_cell(arm))
+
+
+def summary(results: dict) -> Table:
+    """Verdict and mean cosine of each arm's cells, and how the post's table as a whole came out."""
+    table = Table(
+        title="mean cosine: ✓ confirmed, ✗ refuted, ? undecided; controls are not judged", box=SIMPLE_HEAD
+    )
+    table.add_column("arm", min_width=16)
+    for cell in results["arms"][0]["cells"]:
+        heading = f"{SHORT[cell['cooccurrence']]}\n{cell['similarity'][:7]}"
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("whole\ntable", no_wrap=True)
+    overall = [row for row in results["verdicts"] if row["overall"]]
+    for arm in results["arms"]:
+        whole = [row["verdict"] for row in overall if row["arm"] == arm["name"]]
+        signs = Text(" ").join(signed("", verdict) for verdict in whole)
+        table.add_row(arm["name"], *(short_cell(cell) for cell in arm["cells"]), signs)
+    return table
+
+
+def short_cell(cell: dict) -> Text:
+    """Sign of the verdict and mean."""
+    return signed(compact(cell["mean"]) if cell["n_pairs"] else "no pairs", cell["verdict"])
+
+
+def signed(text: str, verdict: str | None) -> Text:
+    """A text before its verdict's sign, in its colour."""
+    return Text(f"{text} {SIGNS[verdict]}".lstrip(), style=COLOURS.get(verdict or "", ""))
+
+
+def every_cell(arm: dict) -> Table:
+    """Six lines: pairs, mean with interval, claim, verdict and why."""
+    table = Table("cell", "pairs", "mean cosine [95 %]", "claim", "verdict", "reason", title=arm["name"])
+    for cell in arm["cells"]:
+        table.add_row(
+            cell_name(cell["cooccurrence"], cell["similarity"]),
+            f"{cell['n_pairs']:,}",
+            interval(cell, 4) if cell["n_pairs"] else "",
+            cell["claim"] or "",
+            Text(cell["verdict"] or "", style=COLOURS.get(cell["verdict"] or "", "")),
+            cell["reason"] or "",
+        )
+    return table

@@ -1,0 +1,48 @@
+"""What the terminal shows can be read at 80 columns, without colour, and says what results say."""
+
+import io
+
+import pytest
+from example_results import example_results
+from rich.console import Console
+
+from compare.hypotheses import judge, load
+from compare.terminal import SIGNS, show
+from compare.wording import compact
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return judge(example_results(), load())
+
+
+def shown(results, *, width=80, tty=False, verbose=False) -> str:
+    """What is printed."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=tty)
+    show(results, console, verbose=verbose)
+    return console.file.getvalue()
+
+
+def test_the_summary_fits_80_columns_and_has_every_mean_with_its_verdicts_sign(judged):
+    text = shown(judged)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    for arm in judged["arms"]:
+        for cell in arm["cells"]:
+            assert f"{compact(cell['mean'])} {SIGNS[cell['verdict']]}".strip() in text
+
+
+def test_verbose_gives_each_verdict_its_reason(judged):
+    plain, verbose = shown(judged, width=300), shown(judged, width=300, verbose=True)
+    assert verbose.startswith(plain)
+    for cell in judged["arms"][0]["cells"]:
+        assert cell["reason"] in verbose
+
+
+def test_colours_are_for_terminals_and_no_color_is_obeyed(judged, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[3" not in shown(judged)
+    assert "\x1b[32m" in shown(judged, tty=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[32m" not in shown(judged, tty=True)
