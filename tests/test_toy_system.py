@@ -16,9 +16,10 @@ CONFIG = ToyConfig(
 )
 
 
-@pytest.fixture(params=[0.0, 0.5, 1.0])
+@pytest.fixture(params=[(0.0, "softmax"), (0.5, "mlp"), (0.5, "relu"), (1.0, "softmax")])
 def toy(request) -> ToySystem:
-    config = replace(CONFIG, reconstruction_share=request.param)
+    share, readout = request.param
+    config = replace(CONFIG, reconstruction_share=share, readout=readout, tied=readout != "mlp")
     world = World(config)
     return ToySystem("toy", world, train(config, world), instance=1)
 

@@ -89,7 +89,7 @@ def test_features_of_different_groups_are_independent():
     assert world.joint_rates[0, 2].item() == pytest.approx((world.rates[0] * world.rates[2]).item())
 
 
-@pytest.mark.parametrize("magnitudes", ["binary", "uniform"])
+@pytest.mark.parametrize("magnitudes", ["binary", "uniform", "lognormal"])
 @every_world
 def test_mean_outputs_are_what_weighted_means_of_sampled_labels_converge_to(config, magnitudes):
     world = World(replace(config, magnitudes=magnitudes))

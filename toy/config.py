@@ -19,8 +19,8 @@ class ToyConfig:
     rates: Literal["equal", "zipf"] = "equal"
     """Every feature at firing_rate, or the feature of rank r at a rate proportional to 1/r."""
 
-    magnitudes: Literal["binary", "uniform"] = "binary"
-    """The value of a feature that is on: always 1, or uniform in (0, 1)."""
+    magnitudes: Literal["binary", "uniform", "lognormal"] = "binary"
+    """The value of a feature that is on: 1, uniform in (0, 1), or lognormal of mean 1 and log-sd 1/2."""
 
     grouped_share: float = 0.75
     """Share of the features that are laid out in groups, in [0, 1]; the rest are independent of all."""
@@ -47,11 +47,23 @@ class ToyConfig:
     """Hidden dimensions of the networks, from 1 to n_features."""
 
     reconstruction_share: float = 1.0
-    """Reconstruction's share of the loss, in [0, 1]: 0 is a softmax readout alone, 1 a tied autoencoder.
+    """Reconstruction's share of the loss, in [0, 1]: 0 is a readout alone, 1 an autoencoder.
 
     loss = share * E|x - x'|^2 / E|x|^2 + (1 - share) * E KL(label, output) / E KL(label, base rates):
     each term is 1 for a network that knows nothing of the sample, and 0 for a perfect one.
     """
+
+    tied: bool = True
+    """Whether features are read from the hidden layer by the rows that write them."""
+
+    readout: Literal["softmax", "relu", "mlp"] = "softmax"
+    """Outputs are a softmax of an affine map of the hidden layer, its ReLU, or a softmax after a ReLU layer.
+
+    A ReLU regression has E|label - output|^2 in the place of the KL.
+    """
+
+    readout_width: int = 64
+    """Units in the ReLU layer of an MLP readout."""
 
     importance_decay: float = 1.0
     """Feature i counts importance_decay ** i in the reconstruction, in (0, 1]; 1 makes all alike."""
@@ -72,7 +84,7 @@ class ToyConfig:
     """Adam's learning rate at the start."""
 
     weight_decay: float = 0.0
-    """Decoupled weight decay (AdamW) of directions and readout, 0 or more; biases do not decay."""
+    """Decoupled weight decay (AdamW) of all but biases, a rate per unit of learning rate, 0 or more."""
 
     n_samples: int = 50_000
     """Samples in the stream that is measured."""
@@ -94,7 +106,17 @@ class ToyConfig:
                     "change it in the toy's config."
                 )
 
-        for name in ("n_features", "vocabulary", "votes", "n_seeds", "steps", "batch", "n_samples"):
+        counts = (
+            "n_features",
+            "vocabulary",
+            "votes",
+            "readout_width",
+            "n_seeds",
+            "steps",
+            "batch",
+            "n_samples",
+        )
+        for name in counts:
             expect(getattr(self, name) >= 1, name, "of 1 or more")
         expect(0 < self.firing_rate < 1, "firing_rate", "in (0, 1)")
         expect(1 <= self.width <= self.n_features, "width", f"from 1 to n_features={self.n_features}")
@@ -112,7 +134,8 @@ class ToyConfig:
         expect(bool(self.overlaps) and all(0 <= s <= 1 for s in self.overlaps), "overlaps", "each in [0, 1]")
         for name, known in (
             ("rates", ("equal", "zipf")),
-            ("magnitudes", ("binary", "uniform")),
+            ("magnitudes", ("binary", "uniform", "lognormal")),
+            ("readout", ("softmax", "relu", "mlp")),
             ("arrangement", ("clique", "ring")),
             ("directions", ("learned", "given")),
         ):

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -31,7 +32,8 @@ class Sample:
 
     def transposed_csr(self) -> Tensor:
         """The same as a sparse matrix, features x rows."""
-        order = torch.argsort(self.features, stable=True)
+        kind = np.uint16 if self.n_features <= 2**16 else np.int64  # numpy sorts 16-bit integers by radix
+        order = torch.from_numpy(np.argsort(self.features.numpy().astype(kind), kind="stable"))
         size = (self.n_features, self.n_rows)
         return _csr(self.features[order], self.rows[order], self.values[order], size)
 

@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from toy.model import Trained, seed_of
+from toy.model import Trained
+from toy.readout import probabilities, scores
+from toy.seeds import seed_of
 from toy.world import World
 
 BATCH_ROWS = 4096
@@ -28,8 +30,8 @@ class ToySystem:
     """An instance of a trained toy: its true directions and a stream of what its features did.
 
     Activations are the world's own feature values. `inputs` of a batch are the hidden vectors, and
-    pre-activations what the tied rows read from them (plus the bias). Outputs are the readout's
-    probabilities; a network without a readout passes on the world's labels.
+    pre-activations what the encoder's rows, tied or not, read from them (plus the bias). Outputs are the
+    readout's probabilities; a network without a readout passes on the world's labels.
 
     `true_outputs` are the votes, what a feature says by itself; `true_mean_outputs` are what the
     activation-weighted means of the labels converge to: features that are on at the same time mix in.
@@ -44,7 +46,7 @@ class ToySystem:
             )
         self.name = name
         self.directions = trained.directions[instance]
-        self.encoder = self.directions
+        self.encoder = trained.encoder[instance]
         self.true_rates = world.rates.float()
         self.true_joint_rates = world.joint_rates.float()
         self.true_outputs = world.votes.float()
@@ -58,9 +60,7 @@ class ToySystem:
         }
         self._world = world
         self._bias = trained.bias[instance]
-        self._readout = None
-        if trained.readout is not None:
-            self._readout = (trained.readout[instance], trained.readout_bias[instance])
+        self._readout, self._instance = trained.readout, instance
 
     def stream(self) -> Iterator[Batch]:
         """The config's n_samples samples, the same at every call, in batches."""
@@ -89,9 +89,9 @@ class ToySystem:
         return hidden @ self.encoder.T + self._bias
 
     def _batch(self, hidden: Tensor, preactivations: Tensor, activations: Tensor, sequences: Tensor) -> Batch:
-        if self._readout is None:
-            outputs = self._world.labels(activations)
+        if self._readout:
+            said = scores(hidden, self._readout, self._instance)
+            outputs = probabilities(said, self._world.config.readout)
         else:
-            weight, bias = self._readout
-            outputs = (hidden @ weight + bias).softmax(1)
+            outputs = self._world.labels(activations)
         return Batch(preactivations, activations, outputs, hidden, sequences)

@@ -6,14 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.special import gamma, gammainc
 from torch import Tensor
 
 from toy.config import ToyConfig
 from toy.groups import clique_states, ring_states
+from toy.magnitudes import MOMENTS, draw_magnitudes, laplace
 from toy.sample import Sample
-
-QUADRATURE_NODES = 400
 
 
 class Pair(NamedTuple):
@@ -121,6 +119,11 @@ class World:
         silent = (1 - self._group_rates).clamp(min=0).prod()
         return self._label_weights()[1] @ self.votes + silent / self.votes.shape[1]
 
+    @property
+    def second_moment(self) -> float:
+        """E[x^2] of the value of a feature that is on."""
+        return MOMENTS[self.config.magnitudes][1]
+
     def _joint_rates(self) -> Float[Tensor, "features features"]:
         within = self._state_members.T @ (self._state_rates[:, None] * self._state_members)
         return torch.where(self._is_same_group, within, torch.outer(self.rates, self.rates))
@@ -143,10 +146,7 @@ class World:
         first = (self._state_sizes.cumsum(0) - self._state_sizes)[state]
         within = torch.arange(int(sizes.sum())) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
         features = self._members_flat[first.repeat_interleave(sizes) + within]
-        if self.config.magnitudes == "uniform":
-            values = 1 - torch.rand(len(features), generator=generator)  # in (0, 1]
-        else:
-            values = torch.ones(len(features))
+        values = draw_magnitudes(self.config.magnitudes, len(features), generator)
         return Sample(row.repeat_interleave(sizes), features, values, n_rows, self.config.n_features)
 
     def _label_weights(self) -> tuple[Float[Tensor, "features features"], Float[Tensor, " features"]]:
@@ -157,7 +157,7 @@ class World:
         f_1 / f_0 (f_2 / f_0) for each member that is weighted once (twice). One integral is left, by
         Gauss-Legendre.
         """
-        dt, f0, once, twice = (torch.from_numpy(array) for array in _laplace(self.config.magnitudes))
+        dt, f0, once, twice = (torch.from_numpy(array) for array in laplace(self.config.magnitudes))
         m, group = self._state_sizes[:, None], self._state_group
         state = self._state_rates[:, None] * f0**m
         total = (1 - self._group_rates)[:, None].expand(-1, len(dt)).clone()
@@ -171,8 +171,9 @@ class World:
         within = members.T @ ((per_state * once**2).sum(1, keepdim=True) * members)
         weights = torch.where(self._is_same_group, within, across)
         weights.diagonal().copy_(members.T @ (per_state * twice).sum(1))
-        mean_value = {"binary": 1.0, "uniform": 0.5}[self.config.magnitudes]
-        return weights / (self.rates * mean_value)[:, None], (share * everything).sum(1)
+        return weights / (self.rates * MOMENTS[self.config.magnitudes][0])[:, None], (share * everything).sum(
+            1
+        )
 
 
 def _layout(config: ToyConfig) -> list[tuple[list[int], float | str, float]]:
@@ -221,14 +222,3 @@ def _tables(config: ToyConfig, rates: list[float], conditional: float | str) -> 
     if config.arrangement == "ring":
         return [ring_states(len(rates), rates[0], conditional)]
     return [clique_states(rates, conditional)]
-
-
-def _laplace(magnitudes: str) -> tuple[np.ndarray, ...]:
-    """Weights of nodes t > 0, and f_0, f_1 / f_0, f_2 / f_0 there; f_r(t) = E[x^r exp(-t x)] of one on."""
-    node, weight = np.polynomial.legendre.leggauss(QUADRATURE_NODES)
-    u = (node + 1) / 2
-    t, dt = u / (1 - u), weight / 2 / (1 - u) ** 2
-    if magnitudes == "binary":
-        return dt, np.exp(-t), np.ones_like(t), np.ones_like(t)
-    f0, f1, f2 = (gammainc(r + 1, t) * gamma(r + 1) / t ** (r + 1) for r in range(3))
-    return dt, f0, f1 / f0, f2 / f0
