@@ -1,7 +1,7 @@
 """What is known of such networks beforehand, as numbers: cell cosines, dimensionality, polygons."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from toy.model import Trained
@@ -10,10 +10,15 @@ from toy.world import World
 
 def cell_cosines(world: World, trained: Trained) -> dict[tuple[str, str], Float[Tensor, "instances pairs"]]:
     """Cosines of the designed pairs, by cell (co-occurrence, outputs), in each instance."""
-    unit = torch.nn.functional.normalize(trained.directions, dim=2)
-    return {
-        cell: (unit[:, pairs[:, 0]] * unit[:, pairs[:, 1]]).sum(2) for cell, pairs in world.cells().items()
-    }
+    return {cell: pair_cosines(trained.directions, pairs) for cell, pairs in world.cells().items()}
+
+
+def pair_cosines(
+    directions: Float[Tensor, "instances features width"], pairs: Int[Tensor, "pairs two"]
+) -> Float[Tensor, "instances pairs"]:
+    """Cosines of the pairs (i, j) in each instance; 0 where one of the two has no length."""
+    unit = torch.nn.functional.normalize(directions, dim=2)
+    return (unit[:, pairs[:, 0]] * unit[:, pairs[:, 1]]).sum(2)
 
 
 def dimensionalities(
