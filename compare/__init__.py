@@ -1,6 +1,7 @@
 """Measure any system's features, and test what their directions follow from.
 
-measure(system) -> Evidence; pair_table(evidence); fit(cosine, cooccurrence, similarity) -> Fit; permute(...).
+measure(system) -> Evidence; test(evidence) -> Results; report(results, folder) -> a page. By hand:
+pair_table(evidence); fit(cosine, cooccurrence, similarity) -> Fit; permute(...).
 """
 
 from importlib import import_module
@@ -8,20 +9,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from compare.evidence import Evidence, measure
+    from compare.fitted import Fit
     from compare.pairs import pair_table
     from compare.permutation import permute
     from compare.regress import fit
+    from compare.results import Results, report, test
+    from compare.run import ReportConfig
     from compare.system import System
 
-__all__ = ["Evidence", "System", "fit", "measure", "pair_table", "permute"]
+__all__ = [
+    "Evidence",
+    "Fit",
+    "ReportConfig",
+    "Results",
+    "System",
+    "fit",
+    "measure",
+    "pair_table",
+    "permute",
+    "report",
+    "test",
+]
 
 HOMES = {
     "Evidence": "evidence",
+    "Fit": "fitted",
+    "ReportConfig": "run",
+    "Results": "results",
     "System": "system",
     "fit": "regress",
     "measure": "evidence",
     "pair_table": "pairs",
     "permute": "permutation",
+    "report": "results",
+    "test": "results",
 }
 
 
@@ -30,3 +51,8 @@ def __getattr__(name: str) -> Any:
     if name in HOMES:
         return getattr(import_module(f"compare.{HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The names above, for completion."""
+    return sorted(__all__)

@@ -86,7 +86,7 @@ class Seed(NamedTuple):
 
 
 def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
-    """The numbers of one arm: cells, regressions, antipodal pairs, histogram, map (see compare/report.py)."""
+    """The numbers of one arm: cells, regressions, antipodal pairs, histogram, map (see compare/page.py)."""
     seeds = [analyse_seed(evidence, choices) for evidence in evidences]
     first = seeds[0]
     counts = sum(histogram(seed.table, COSINE_EDGES) for seed in seeds)

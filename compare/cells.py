@@ -34,7 +34,7 @@ class Cells:
     """The six cells of one dictionary, or their average over seeds."""
 
     table: pd.DataFrame
-    """One row a cell; columns as in the schema of compare/report.py, NaN with a `problem` where undefined."""
+    """One row a cell; columns as in the schema of compare/page.py, NaN with a `problem` where undefined."""
 
     differences: pd.DataFrame
     """[co-occurring same - different] - [base same - different], a row for each base (`against`)."""

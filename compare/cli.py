@@ -135,8 +135,8 @@ def judge_evidence(
     Example: cofire test evidence/bundled --control evidence/surrogate -o reports/mine
     """
     from compare.hypotheses import load
+    from compare.page import check_folder
     from compare.progress import step
-    from compare.report import check_folder
     from compare.run import ReportConfig, evidence_results
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
@@ -233,8 +233,8 @@ def write_page(
 ) -> None:
     """Run the arms, judge them by the presets, write the page."""
     from compare.hypotheses import load
+    from compare.page import check_folder
     from compare.progress import step
-    from compare.report import check_folder
     from compare.run import run
 
     check_folder(out)
@@ -246,7 +246,7 @@ def conclude(results: dict, rules: "Hypotheses", out: Path | None, quiet: bool, 
     from rich.console import Console
 
     from compare.hypotheses import judge
-    from compare.report import write_report
+    from compare.page import write_report
     from compare.terminal import show
 
     results["run"]["command"] = shlex.join(["cofire", *sys.argv[1:]])

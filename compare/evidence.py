@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 from compare.contexts import Contexts, tokens_of
 from compare.kernels import fired
 from compare.moments import CoFiring, Covariance, MeanOutputs
+from compare.portrait import Portrait
 from compare.provenance import file_sha256
 from compare.system import (
     Batch,
@@ -46,7 +47,7 @@ class Truth(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
+class Evidence(Portrait):
     """What one pass over a system's tokens found. Arrays of a loaded Evidence are memory-mapped."""
 
     name: str

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KINDS = ("naive", "hc0", "hc1", "hc2", "hc3", "dyadic", "dyadic_floored", "jackknife", "default")
 
@@ -146,6 +150,18 @@ class Fit:
                 "dyadic_over_naive": self.se("dyadic_floored") / self.se("naive"),
             }
         ).rename_axis("term")
+
+    def plot(self) -> "Figure":
+        """Estimates with their default and naive intervals."""
+        from compare.figures import forest
+
+        naive, frame = self.conf_int(kind="naive"), self.to_frame().reset_index()
+        frame["naive_low"], frame["naive_high"] = naive["low"].to_numpy(), naive["high"].to_numpy()
+        return forest(frame.assign(arm="fit", group="real", effects=self.effects))
+
+    def _repr_html_(self) -> str:
+        """The table, as a notebook shows it."""
+        return self.to_frame().to_html(float_format="{:.4g}".format)
 
     def summary(self) -> str:
         """The table as text, with what was fitted above it and what the errors mean below."""

@@ -33,7 +33,7 @@ MAX_TRAIN = 100_000
 def rule_results(
     seeds: Sequence[tuple[Evidence, PairTable, str]], *, max_features: int = MAX_FEATURES, seed: int = 0
 ) -> dict:
-    """Every rule's scores in one arm (see compare/report.py): of each seed its Evidence, pairs, similarity.
+    """Every rule's scores in one arm (see compare/page.py): of each seed its Evidence, pairs, similarity.
 
     `best` is the rule, the reference apart, of highest r2, and None where no rule's r2 is above 0 by its
     interval. Seeds hold out different features.

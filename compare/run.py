@@ -196,11 +196,24 @@ def load_seeds(folder: Path) -> list[Evidence]:
 def evidence_results(
     folders: Sequence[Path], controls: Sequence[Path], config: ReportConfig, step: Step
 ) -> dict:
+    """Results from folders of Evidence alone."""
+    arms, beside = ([one for folder in some for one in load_seeds(folder)] for some in (folders, controls))
+    manifests = [path for folder in (*folders, *controls) for path in sorted(folder.rglob(MANIFEST))]
+    return results_of(arms, beside, config, step, manifests)
+
+
+def results_of(
+    evidence: Sequence[Evidence],
+    controls: Sequence[Evidence],
+    config: ReportConfig,
+    step: Step,
+    inputs: Iterable[Path] = (),
+) -> dict:
     """Results from Evidence alone. What has one name is taken as seeds of one arm."""
-    arms, beside = by_name(folders), by_name(controls)
+    arms, beside = by_name(evidence), by_name(controls)
     if beside and len(arms) != 1:
         raise ValueError(
-            f"expected one system beside --control, found {len(arms)}: test {', '.join(arms)} one by one."
+            f"expected one system beside controls, found {len(arms)}: test {', '.join(arms)} one by one."
         )
     entries, models = [], {}
     for group, found in (("real", arms), ("control", beside)):
@@ -212,13 +225,12 @@ def evidence_results(
             about = {"name": name, "group": known, "control_of": control_of, "note": ""}
             about["models"] = sorted({model["name"] for model in behind})
             entries.append(entry(about, seeds, config, step))
-    manifests = [path for folder in (*folders, *controls) for path in sorted(folder.rglob(MANIFEST))]
-    return assemble(config, about_run(config, manifests), entries, list(models.values()))
+    return assemble(config, about_run(config, inputs), entries, list(models.values()))
 
 
-def by_name(folders: Sequence[Path]) -> Measured:
-    """The Evidence in folders, by name."""
+def by_name(evidence: Sequence[Evidence]) -> Measured:
+    """Evidence by its system's name."""
     found: Measured = {}
-    for evidence in (one for folder in folders for one in load_seeds(folder)):
-        found.setdefault(evidence.name, []).append(evidence)
+    for one in evidence:
+        found.setdefault(one.name, []).append(one)
     return found

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from compare import figures, wording
+from compare.page import PAGE, STYLE, check_folder, environment, inline, replace_folder, to_json
 from compare.provenance import file_sha256
-from compare.report import PAGE, STYLE, check_folder, environment, inline, replace_folder, to_json
 
 RESULTS = "results.json"
 

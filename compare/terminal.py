@@ -32,7 +32,7 @@ def summary(results: dict) -> Table:
         heading = f"{SHORT[cell['cooccurrence']]}\n{cell['similarity'][:7]}"
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("whole\ntable", no_wrap=True)
-    overall = [row for row in results["verdicts"] if row["overall"]]
+    overall = [row for row in results["verdicts"] if row["headline"]]
     for arm in results["arms"]:
         whole = [row["verdict"] for row in overall if row["arm"] == arm["name"]]
         signs = Text(" ").join(signed("", verdict) for verdict in whole)

@@ -1,6 +1,6 @@
 """A complete `results` dictionary with made-up numbers: what arms.py hands to the report.
 
-`example_results()` obeys the schema at the top of compare/report.py in every key. Numbers come from a fixed
+`example_results()` obeys the schema at the top of compare/page.py in every key. Numbers come from a fixed
 seed and mean nothing. Verdicts are left to compare.hypotheses.judge(), as in a real run.
 """
 

@@ -12,7 +12,7 @@ from example_results import example_results
 from matplotlib.image import imread
 
 from compare.hypotheses import judge, load
-from compare.report import write_report
+from compare.page import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [

@@ -10,7 +10,7 @@ from example_results import example_results
 
 from compare import wording
 from compare.hypotheses import judge, load
-from compare.report import quantity, render, to_json, write_report
+from compare.page import quantity, render, to_json, write_report
 from compare.sections import tables
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -124,7 +124,7 @@ def test_a_model_no_better_than_a_trigram_is_named_as_such(judged):
 def render_of(results):
     """The page without its figures, which take seconds to draw."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("compare.report.inline", lambda draw: "<svg></svg>")
+        patch.setattr("compare.page.inline", lambda draw: "<svg></svg>")
         return render(results, tables(results))
 
 
@@ -155,16 +155,14 @@ def test_results_are_valid_json_without_nan_and_come_back_equal(folder, judged):
 
 
 def test_the_same_results_give_the_same_bytes(judged, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "compare.report.inline", lambda draw: "<svg></svg>"
-    )  # figures have a test of their own
+    monkeypatch.setattr("compare.page.inline", lambda draw: "<svg></svg>")  # figures have a test of their own
     first, again = (write_report(judged, tmp_path / name).parent for name in ("first", "again"))
     for path in sorted(first.iterdir()):
         assert path.read_bytes() == (again / path.name).read_bytes()
 
 
 def test_a_new_report_replaces_an_old_one_and_leaves_nothing_beside_it(judged, tmp_path, monkeypatch):
-    monkeypatch.setattr("compare.report.render", lambda results, made: "new")
+    monkeypatch.setattr("compare.page.render", lambda results, made: "new")
     old = tmp_path / "report"
     old.mkdir()
     (old / "results.json").write_text("{}")
@@ -182,11 +180,11 @@ def test_a_run_that_fails_leaves_the_old_report_and_the_next_one_clears_up(judge
     old = tmp_path / "report"
     old.mkdir()
     (old / "results.json").write_text("old")
-    monkeypatch.setattr("compare.report.render", fail)
+    monkeypatch.setattr("compare.page.render", fail)
     with pytest.raises(KeyboardInterrupt):
         write_report(judged, old)
     assert (old / "results.json").read_text() == "old"
-    monkeypatch.setattr("compare.report.render", lambda results, made: "new")
+    monkeypatch.setattr("compare.page.render", lambda results, made: "new")
     write_report(judged, old)
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 

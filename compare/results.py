@@ -1,0 +1,92 @@
+"""Results in a script or notebook: Evidence in, verdicts out, and the same page that the command writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from compare.evidence import Evidence
+from compare.progress import step
+from compare.run import ReportConfig, results_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Judged results of one or more arms; `values` is the dictionary that results.json holds."""
+
+    values: dict[str, Any]
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """A row a verdict: arm, statement, claim, verdict, reason, p."""
+        return pd.DataFrame(self.values["verdicts"])
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each arm's cell: pairs, mean cosine, its error and interval, verdict and reason."""
+        from compare.tables import cells
+
+        return cells(self.values)
+
+    def summary(self) -> str:
+        """The table of verdicts as text, a line an arm."""
+        from rich.console import Console
+
+        from compare.terminal import summary
+
+        console = Console(width=100, no_color=True)
+        with console.capture() as captured:
+            console.print(summary(self.values))
+        return captured.get()
+
+    def plot(self) -> "Figure":
+        """The cells of every arm with their intervals and the side that the post claims."""
+        from compare.figures import cell_plot
+
+        return cell_plot(self.to_frame())
+
+    def _repr_html_(self) -> str:
+        """Means and verdicts, an arm a row, as a notebook shows them."""
+        from compare.wording import number
+
+        frame = self.to_frame()
+        shown = frame["mean"].map(number) + " " + frame["verdict"].fillna("")
+        cell = frame["cooccurrence"] + ", " + frame["similarity"]
+        table = pd.DataFrame({"arm": frame["arm"], "cell": cell, "shown": shown})
+        wide = table.pivot(index="arm", columns="cell", values="shown")
+        return wide.loc[frame["arm"].unique(), cell.unique()].to_html()
+
+
+def test(
+    evidence: Evidence | Sequence[Evidence],
+    *,
+    controls: Evidence | Sequence[Evidence] = (),
+    hypotheses: Path | None = None,
+    config: ReportConfig | None = None,
+) -> Results:
+    """Regression, cells and verdicts, as `cofire test` finds them; what has one name is seeds of one arm.
+
+    `hypotheses` is a TOML file in the form of presets.toml, None the presets themselves. Raises ValueError
+    where controls stand beside more than one system.
+    """
+    from compare.hypotheses import judge, load
+
+    arms = [evidence] if isinstance(evidence, Evidence) else list(evidence)
+    beside = [controls] if isinstance(controls, Evidence) else list(controls)
+    chosen = (config or ReportConfig()).sized
+    rules = load(hypotheses)
+    results = results_of(arms, beside, chosen, partial(step, quiet=True))
+    results["run"]["command"] = "compare.test"
+    return Results(judge(results, rules))
+
+
+def report(results: Results, folder: str | Path) -> Path:
+    """Write the page of results, their CSVs and results.json into a new folder or over an older report."""
+    from compare.page import write_report
+
+    return write_report(results.values, Path(folder))

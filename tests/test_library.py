@@ -1,0 +1,79 @@
+"""The few names that `import compare` gives: from a system to a page, and looked at on the way."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from synthetic import planted_system
+
+import compare
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return compare.measure(planted_system(n=40))
+
+
+@pytest.fixture(scope="module")
+def results(evidence):
+    return compare.test(evidence)
+
+
+def test_every_public_name_is_there():
+    for name in compare.__all__:
+        assert getattr(compare, name).__doc__
+    assert dir(compare) == sorted(compare.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        compare.nothing  # noqa: B018
+
+
+def test_importing_loads_nothing_heavy_and_prints_nothing():
+    code = (
+        "import sys, compare, toy, real; "
+        "assert not {'torch', 'pandas', 'matplotlib', 'transformers'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_evidence_shows_itself(evidence):
+    frame = evidence.to_frame()
+    np.testing.assert_array_equal(frame["count"], evidence.counts)
+    np.testing.assert_allclose(frame["rate"] * evidence.n_tokens, evidence.counts)
+    np.testing.assert_allclose(frame["mean_activation"] * frame["count"], evidence.activation_sums)
+    assert "40 of 40 features fired" in evidence.summary()
+    assert "<table" in evidence._repr_html_()
+
+
+def test_results_have_the_verdicts_of_every_cell_in_every_form(results):
+    frame = results.to_frame()
+    assert len(frame) == 6
+    assert set(results.verdicts["verdict"]) <= {"CONFIRMED", "REFUTED", "UNDECIDED"}
+    assert frame["verdict"].tolist() == [cell["verdict"] for cell in results.values["arms"][0]["cells"]]
+    assert "planted" in results.summary()
+    assert results._repr_html_().count("UNDECIDED") == (frame["verdict"] == "UNDECIDED").sum()
+    assert "nan" not in results._repr_html_()
+    assert isinstance(results.plot(), Figure)
+
+
+def test_seeds_and_controls_stand_where_they_were_put(evidence):
+    control = compare.measure(planted_system(n=40, seed=1, effect=None))
+    results = compare.test([evidence, evidence], controls=control)
+    (arm, other) = results.values["arms"]
+    assert arm["seeds"] == 2
+    assert (other["group"], other["control_of"]) == ("control", evidence.name)
+
+
+def test_a_report_is_written(results, tmp_path):
+    page = compare.report(results, tmp_path / "page")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_fit_shows_itself(evidence):
+    pairs = compare.pair_table(evidence, cooccurrence=["phi"], similarity=["js"])
+    fit = compare.fit(pairs.cosine, pairs["phi"], pairs["js"], mask=pairs.mask)
+    assert "co:sim" in fit._repr_html_()
+    figure = fit.plot()
+    assert [axis.get_title() for axis in figure.axes] == [f"slope on {term}" for term in fit.params.index]
