@@ -17,6 +17,7 @@ from compare.nulls import cosine_density, effective_dimension, matched_density
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.prediction import rule_results
 from compare.regress import Effects, fit
+from compare.sensitivity import curve_results
 
 
 class Specification(NamedTuple):
@@ -67,8 +68,14 @@ class Choices:
     max_features: int = 4096
     """At most so many alive features enter the pairs, drawn at random."""
 
+    curve_features: int = 400
+    """At most so many of these go through all specifications."""
+
+    curve_permutations: int = 199
+    """Permutations of the specification curve, 19 or more."""
+
     seed: int = 0
-    """Of that draw, and of null directions."""
+    """Of these draws, of folds and permutations, and of null directions."""
 
 
 class Seed(NamedTuple):
@@ -116,6 +123,12 @@ def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
         },
         "map": map_results([seed.picture for seed in seeds]),
         "examples": first.examples,
+        "specification_curve": curve_results(
+            first.table,
+            max_features=choices.curve_features,
+            permutations=choices.curve_permutations,
+            seed=choices.seed,
+        ),
         "rules": rule_results(
             [(seed.evidence, seed.table, seed.similarity) for seed in seeds], seed=choices.seed
         ),

@@ -23,6 +23,12 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             blob: {mean, mean_floor, mean_square, welch_bound, random_mean_square, kurtosis, random_kurtosis,
                    within: [{t, share, expected, expected_effective}]}     may be left out,
             histogram: {edges: [b + 1], counts: [b], null_density: [b] [, matched_density: [b]]},
+            specification_curve: {problem: str | null, n_features, n_specifications, permutations,
+                joint: [{term, specifications, median, null_low, null_high, p_median, sign, share, p_share,
+                         stouffer, p_stouffer, clear_above, clear_below}],
+                by_choice: [{term, choice, value, specifications, median, share_above, clear_above,
+                             clear_below, explains}],
+                steps: [{term, step, effect, null_low, null_high, shares: {"choice: value": share}}]}
             rules: {problem: str | null, n_features, n_pairs, ceiling, best: rule | null,
                     scores: [{rule, r2, rank, over_post: {mean, se, low, high} each}]},
             map: {x_label, y_label, x_edges: [c + 1], y_edges: [r + 1], count: [r][c], mean: [r][c], null if

@@ -56,7 +56,9 @@ class ReportConfig:
     @property
     def choices(self) -> Choices:
         """What the analysis of an arm needs to know."""
-        return Choices(min_count=self.min_count, max_features=self.max_features, seed=self.seed)
+        small = {"curve_features": 160, "curve_permutations": 99} if self.quick else {}
+        sizes = {"min_count": self.min_count, "max_features": self.max_features}
+        return Choices(**sizes, **small, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)

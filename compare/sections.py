@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from compare import figures, figures_rules
-from compare.tables import TERMS, examples, main_tables, rules
+from compare import figures, figures_curve, figures_rules
+from compare.tables import TERMS, curve, examples, main_tables, rules
 
 Tables = dict[str, pd.DataFrame]
 """Every table of a report by the name of its CSV."""
@@ -78,6 +78,14 @@ def draw_rules(made: Tables) -> Iterator[Drawing]:
         yield "rules", lambda: figures_rules.rule_plot(made["rules"])
 
 
+def draw_curve(made: Tables) -> Iterator[Drawing]:
+    """A specification curve for each arm."""
+    steps = made["curve_steps"]
+    for arm in steps["arm"].unique() if len(steps) else []:
+        part = steps[steps["arm"] == arm].dropna(axis=1, how="all")
+        yield f"curve: {arm}", lambda part=part: figures_curve.curve_plot(part)
+
+
 SECTIONS = (
     Section("explore", "Look closer", "Look closer", always=True),
     Section("map", "The post's figure, with every pair counted", "The post's figure", draw=draw_map),
@@ -89,6 +97,13 @@ SECTIONS = (
         "Slopes",
         draw=draw_slopes,
         always=True,
+    ),
+    Section(
+        "specification_curve",
+        "The specification curve: the slopes under every defensible choice",
+        "Every choice",
+        tabulate=curve,
+        draw=draw_curve,
     ),
     Section(
         "rules",

@@ -199,3 +199,15 @@ def rules(results: dict) -> dict[str, pd.DataFrame]:
             }
             rows.append(about | scores | {"ceiling": arm["rules"]["ceiling"]})
     return {"rules": pd.DataFrame(rows)}
+
+
+def curve(results: dict) -> dict[str, pd.DataFrame]:
+    """curve.csv, a row an arm and slope; curve_choices.csv, a value of a choice; curve_steps.csv, a step."""
+    rows: dict[str, list[dict]] = {"joint": [], "by_choice": [], "steps": []}
+    for arm in results["arms"]:
+        about = {"arm": arm["name"], "group": arm["group"]}
+        for name, into in rows.items():
+            into += [about | row for row in arm["specification_curve"][name]]
+    steps = [{key: row[key] for key in row if key != "shares"} | row["shares"] for row in rows["steps"]]
+    tables = {"curve": rows["joint"], "curve_choices": rows["by_choice"], "curve_steps": steps}
+    return {name: pd.DataFrame(table) for name, table in tables.items()}

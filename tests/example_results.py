@@ -124,6 +124,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "histogram": histogram(generator, width, n_pairs),
         "map": post_map(generator, means, n_pairs),
         "examples": examples(means, real),
+        "specification_curve": curve(means),
         "rules": rules(means[4] ** 2, seeds, n_features),
     }
 
@@ -267,6 +268,29 @@ def histogram(generator, width, n_pairs) -> dict:
         "null_density": density.tolist(),
         "matched_density": density[::-1].tolist(),
     }
+
+
+def curve(means) -> dict:
+    """Ten specifications: two measures of co-occurrence, five sets of features."""
+    joint, by_choice, steps = [], [], []
+    for term, middle in (("co", means[4]), ("sim", means[0]), ("co:sim", means[4] / 2)):
+        signs = {"sign": "+" if middle >= 0 else "-", "share": 0.8, "p_share": 0.3}
+        clear = {"clear_above": 0.7, "clear_below": 0.1}
+        sums = {"stouffer": 31.0, "p_stouffer": 0.005}
+        null = {"null_low": -0.01, "null_high": 0.01}
+        joint.append(
+            {"term": term, "specifications": 10, "median": middle, "p_median": 0.005}
+            | null | signs | sums | clear
+        )  # fmt: skip
+        for value in ("phi", "log_odds"):
+            about = {"term": term, "choice": "cooccurrence", "value": value, "specifications": 5}
+            by_choice.append(about | {"median": middle, "share_above": 0.8, "explains": 0.2} | clear)
+        for step in range(10):
+            shares = {"cooccurrence: phi": step / 10, "cooccurrence: log_odds": 1 - step / 10}
+            effect = middle + 0.02 * (step - 5)
+            steps.append({"term": term, "step": step, "effect": effect} | null | {"shares": shares})
+    about = {"problem": None, "n_features": 400, "n_specifications": 10, "permutations": 199}
+    return about | {"joint": joint, "by_choice": by_choice, "steps": steps}
 
 
 def rules(size, seeds, n_features) -> dict:

@@ -1,0 +1,174 @@
+"""Every defensible way to run the regression of one dictionary, as columns that are made once and reused.
+
+A choice is a line in one of the tables below. The columns of pairs are standardised, so that a slope is in
+standard deviations of the cosine by standard deviations of what explains it, whatever the measure.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+from compare.evidence import Evidence
+from compare.measures import (
+    COOCCURRENCE,
+    SIMILARITY,
+    centred,
+    cooccurrence_level,
+    decoder,
+    similarity_level,
+    whitened,
+)
+
+Square = Float[np.ndarray, "n n"]
+
+DENSE, COMMON, DUPLICATE, N_LEADING = 0.1, 100, 0.9, 2
+"""A dense feature fires on more of the tokens; a common one on so many tokens; two are duplicates from this
+cosine on; so many leading axes are removed."""
+
+FEWEST = 24
+"""A filter that leaves fewer features is no specification."""
+
+COOCCURRENCES = (
+    "phi",
+    "log_odds",
+    "log_ratio",
+    "npmi",
+    "activation_correlation",
+    "preactivation_correlation",
+    "levels, factor 2",
+    "levels, factor 4",
+)
+EFFECTS = ("none", "additive", "product")
+COVARIATES = ("none", "sample size")
+ESTIMATORS = ("least squares", "ranks")
+CHOICES = ("cooccurrence", "similarity", "effects", "covariates", "features", "directions", "estimator")
+"""What a specification chooses, in the order of its names."""
+
+
+def without_leading(evidence: Evidence) -> Float[np.ndarray, "n width"]:
+    """Decoder directions without their leading axes (of those that ever fired), at unit length again."""
+    units = decoder(evidence)
+    _, _, axes = np.linalg.svd(units[evidence.is_alive()], full_matrices=False)
+    rest = units - units @ axes[:N_LEADING].T @ axes[:N_LEADING]
+    return rest / np.linalg.norm(rest, axis=1, keepdims=True)
+
+
+DIRECTIONS: Mapping[str, Callable[[Evidence], np.ndarray]] = {
+    "as they are": decoder,
+    "mean removed": centred,
+    f"{N_LEADING} leading axes removed": without_leading,
+    "whitened": whitened,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What all specifications of one dictionary are made of."""
+
+    cosines: dict[str, Square]
+    cooccurrences: dict[str, Square]
+    similarities: dict[str, Square]
+    covariates: dict[str, Square]
+    activity: Float[np.ndarray, " n"]
+    filters: dict[str, Bool[np.ndarray, " n"]]
+
+    @property
+    def strata(self) -> Int[np.ndarray, " n"]:
+        """Which features every filter treats alike: only these may change places."""
+        return np.unique(np.stack(list(self.filters.values())), axis=1, return_inverse=True)[1].ravel()
+
+
+def material(evidence: Evidence, features: Int[np.ndarray, " n"], cosine: Square) -> Material:
+    """Measures, filters and versions of the directions of some live features.
+
+    Whitened directions need twice as many live features as dimensions (with fewer they are nearly orthogonal,
+    whatever they were) and a filter must change something, else the choice is left out.
+    """
+    counts = np.asarray(evidence.counts, dtype=np.float64)[features]
+    cosines = {}
+    for name, directions in DIRECTIONS.items():
+        if name == "whitened" and evidence.is_alive().sum() < 2 * evidence.directions.shape[1]:
+            continue
+        units = directions(evidence)[features].astype(np.float64)
+        cosines[name] = units @ units.T
+    js_split = SIMILARITY["js_split"](evidence, features, features)
+    middle = float(np.median(js_split[np.triu_indices(len(features), 1)]))
+    both = np.asarray(evidence.cofiring)[np.ix_(features, features)]
+    return Material(
+        cosines=cosines,
+        cooccurrences={name: _cooccurrence(evidence, features, name) for name in COOCCURRENCES},
+        similarities={
+            "js": SIMILARITY["js"](evidence, features, features),
+            "js_split": js_split,
+            "similar or not": (similarity_level(js_split, middle) == 0).astype(float),
+        },
+        covariates={
+            "1/n_i + 1/n_j": np.add.outer(1 / counts, 1 / counts),
+            "n_ij / n_i n_j": both / np.outer(counts, counts),
+        },
+        activity=np.log(counts),
+        filters=_filters(counts, evidence.n_tokens, cosine),
+    )
+
+
+def designs(given: Material) -> list[tuple[str, ...]]:
+    """Names of every specification, in the order of CHOICES; measures that do not vary are left out."""
+    above = np.triu_indices(len(given.activity), 1)
+    regressors = (
+        [name for name, values in part.items() if np.ptp(values[above]) > 0]
+        for part in (given.cooccurrences, given.similarities)
+    )
+    return list(product(*regressors, EFFECTS, COVARIATES, given.filters, given.cosines, ESTIMATORS))
+
+
+def _cooccurrence(evidence: Evidence, features: Int[np.ndarray, " n"], name: str) -> np.ndarray:
+    """A measure of the registry, or levels as -1 (exclusive), 0 (independent or undetermined), 1."""
+    if not name.startswith("levels"):
+        return COOCCURRENCE[name](evidence, features, features)
+    level = cooccurrence_level(evidence, features, features, factor=float(name.split()[-1]))
+    return (level == 2).astype(float) - (level == 0)
+
+
+def _filters(counts: np.ndarray, n_tokens: int, cosine: Square) -> dict[str, np.ndarray]:
+    """Features that each filter keeps; filters that keep all or too few are left out."""
+    everyone = np.ones(len(counts), dtype=bool)
+    kept = {
+        f"fired {COMMON} times": counts >= COMMON,
+        f"fire on {DENSE:.0%} at most": counts <= DENSE * n_tokens,
+        "duplicates merged": _distinct(counts, cosine),
+    }
+    useful = {name: keep for name, keep in kept.items() if not keep.all() and keep.sum() >= FEWEST}
+    return {"all alive": everyone} | useful
+
+
+def _distinct(counts: np.ndarray, cosine: Square) -> np.ndarray:
+    """One feature of each set of duplicates: from the commonest on, whatever is no duplicate of one kept."""
+    kept = np.zeros(len(counts), dtype=bool)
+    for feature in np.argsort(-counts, kind="stable"):
+        kept[feature] = not (np.abs(cosine[feature, kept]) > DUPLICATE).any()
+    return kept
+
+
+def standardised(values: Square, ranks: bool) -> Square:
+    """Values of pairs (or their ranks) with mean 0 and standard deviation 1; the diagonal is 0."""
+    above = np.triu_indices(len(values), 1)
+    pairs = values[above].astype(np.float64)
+    pairs = rankdata(pairs) if ranks else pairs
+    spread = pairs.std()
+    result = np.zeros(values.shape)
+    result[above] = (pairs - pairs.mean()) / spread if spread > 0 else 0.0
+    return result + result.T
+
+
+def without_levels(values: Square) -> Square:
+    """What additive effects of features leave of a symmetric matrix without a diagonal: rows sum to 0."""
+    n = len(values)
+    grand = values.sum() / (n * (n - 1))
+    level = (n - 1) / (n - 2) * (values.sum(1) / (n - 1) - grand)
+    rest = values - grand - level[:, None] - level
+    np.fill_diagonal(rest, 0.0)
+    return rest
