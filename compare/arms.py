@@ -147,14 +147,14 @@ def train_language_model(values: dict, source: str, corpus: Path, out: Path) -> 
     return train_lm(config, corpus, out)
 
 
-def train_dictionary(values: dict, source: str, out: Path, step: Step) -> Path:
+def train_dictionary(values: dict, source: str, out: Path, keep: Path | None, step: Step) -> Path:
     """Train an SAE; the table [reads] of its config names model, site and text, all else is the SAE's own."""
     from real.sae_on_text import train_on_text
 
     reads = make_config(RealConfig, values.pop("reads", {}), source=source)
     config = make_config(SAEConfig, values, source=source)
     with step(f"training an SAE of {config.n_features:,} features") as progress:
-        train_on_text(config, reads, out, progress=progress)
+        train_on_text(config, reads, out, keep=keep, progress=progress)
     return out
 
 

@@ -169,6 +169,10 @@ def train_lm(
 @app.command()
 def train_sae(
     out: Folder,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps activations: the next SAE on this model and site reads them."),
+    ] = None,
     config: ConfigFile = None,
     seed: Seed = None,
     quiet: Quiet = False,
@@ -181,7 +185,7 @@ def train_sae(
     from compare.progress import step
 
     folder = train_dictionary(
-        values_of(config, {"seed": seed}), source_of(config), out, partial(step, quiet=quiet)
+        values_of(config, {"seed": seed}), source_of(config), out, keep, partial(step, quiet=quiet)
     )
     print(f"The SAE lies in {folder}")
 

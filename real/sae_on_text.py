@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from real.activation_store import ActivationStore
 from real.config import RealConfig, SAEConfig
 from real.language_model import LanguageModel, Replacement
 from real.sae import SAE
@@ -20,6 +21,9 @@ from real.text import read_text, sample_blocks, token_blocks
 N_HELD_OUT = 400
 """Sequences at most, a tenth of the text at most, that an SAE is judged on and never trained on."""
 
+N_SPLICED = 100
+"""How many of these the cross-entropy is measured on, which takes the whole model three times."""
+
 
 @dataclass(frozen=True)
 class TextActivations:
@@ -29,6 +33,7 @@ class TextActivations:
     blocks: Int[Tensor, "sequences context"]
     config: RealConfig
     seed: int
+    store: ActivationStore | None = None
 
     def __call__(self, part: int, n_rows: int) -> Float[Tensor, "rows width"]:
         """Activations number part * n_rows and those after it, of a stream without end."""
@@ -38,8 +43,24 @@ class TextActivations:
         passes = range(before // n_blocks, (before + n_sequences - 1) // n_blocks + 1)
         order = torch.cat([torch.randperm(n_blocks, generator=generator(self.seed, p)) for p in passes])
         order = order[before - passes[0] * n_blocks :][:n_sequences]
+        if self.store is not None:
+            return self.store(order)[:n_rows]
         rows = torch.cat(list(site_activations(self.language_model, self.blocks[order], self.config)))
         return rows[:n_rows]
+
+
+def store_of(
+    folder: Path, language_model: LanguageModel, blocks: Int[Tensor, "sequences context"], config: RealConfig
+) -> ActivationStore:
+    """Where a site's activations on these sequences are kept."""
+    about = {
+        "model_sha256": language_model.sha256,
+        "site": config.site,
+        "drop_first_position": config.drop_first_position,
+    }
+    return ActivationStore(
+        folder, blocks, lambda some: torch.cat(list(site_activations(language_model, some, config))), about
+    )
 
 
 def site_activations(
@@ -52,13 +73,21 @@ def site_activations(
 
 
 def train_on_text(
-    sae_config: SAEConfig, real_config: RealConfig, out: Path, *, progress: Progress | None = None
+    sae_config: SAEConfig,
+    real_config: RealConfig,
+    out: Path,
+    *,
+    keep: Path | None = None,
+    progress: Progress | None = None,
 ) -> SAE:
-    """Train an SAE on the model and text of a config; it and its quality go to the folder `out`."""
+    """Train an SAE on the model and text of a config; it and its quality go to the folder `out`.
+
+    With `keep`, a folder, activations are read from there, and added where they are not there yet.
+    """
     model = LanguageModel.load(real_config.model_source, device=real_config.device, name=real_config.model)
     text = read_text(real_config.text_file, split=real_config.split)
     blocks = token_blocks(text, model.tokenizer, context=real_config.context)
-    sae = train_on_model(model, blocks, sae_config, real_config, out, progress=progress)
+    sae = train_on_model(model, blocks, sae_config, real_config, out, keep=keep, progress=progress)
     add_metadata(out, {"text_sha256": text.sha256})
     return sae
 
@@ -70,16 +99,19 @@ def train_on_model(
     real_config: RealConfig,
     out: Path,
     *,
+    keep: Path | None = None,
     progress: Progress | None = None,
 ) -> SAE:
     """The same for a model and a text in memory, such as a re-randomised model."""
     blocks = sample_blocks(blocks, len(blocks), seed=real_config.seed)
     n_held_out = max(1, min(N_HELD_OUT, len(blocks) // 10))
     held_out = blocks[:n_held_out]
-    source = TextActivations(model, blocks[n_held_out:], real_config, sae_config.seed)
+    rest = blocks[n_held_out:]
+    store = store_of(keep, model, rest, real_config) if keep is not None else None
+    source = TextActivations(model, rest, real_config, sae_config.seed, store)
     sae = train_sae(source, sae_config, out, progress=progress)
     quality = asdict(reconstruction(sae, site_activations(model, held_out, real_config)))
-    quality |= splice_losses(model, sae, held_out, real_config)
+    quality |= splice_losses(model, sae, held_out[:N_SPLICED], real_config)
     about = {
         "note": describe(sae_config),
         "model_name": model.name,

@@ -13,6 +13,7 @@ from real.sae_on_text import (
     cross_entropy,
     record_agreement,
     splice_losses,
+    store_of,
     train_on_text,
 )
 from real.system import RealSystem
@@ -159,6 +160,16 @@ def test_training_activations_pass_over_the_whole_text_and_repeat_part_by_part()
     assert torch.equal(source(1, 60), whole[60:])
     assert not torch.allclose(torch.cat([source(2, 60), source(3, 60)]), whole)  # another order
     assert source(5, 100).shape == (100, WIDTH)  # more than a whole pass holds no surprise
+
+
+def test_kept_activations_are_the_same_rows_in_half_precision(tmp_path):
+    model, blocks = tiny_language_model(), some_blocks(8)
+    fresh = TextActivations(model, blocks, CONFIG, seed=0)
+    kept = dataclasses.replace(fresh, store=store_of(tmp_path, model, blocks, CONFIG))
+    for part in (0, 3, 0):
+        assert torch.equal(kept(part, 60), fresh(part, 60).half().float())
+    with pytest.raises(ValueError, match="expected activations of site"):
+        store_of(tmp_path, model, blocks, dataclasses.replace(CONFIG, site="blocks.1.hook_mlp_out"))
 
 
 def test_cross_entropy_is_the_models_own():
