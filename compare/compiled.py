@@ -19,6 +19,12 @@ CHUNK = 2048
 COLUMNS = 256
 """Vocabulary entries of all tokens of a batch that one pass over the mean outputs keeps in cache."""
 
+MOST_RECENT = 2048
+"""Firings of a feature that are summed before its row of the co-firing matrix is settled."""
+
+ONE_FIRING = 2.0 * MOST_RECENT
+"""Larger than any sum of so many products of numbers from 0 to 1."""
+
 TINY = np.float32(1e-30)
 """Smaller probabilities count as zero: denormal numbers are slow, and a vocabulary of them weighs nothing."""
 
@@ -169,7 +175,7 @@ def bucket(keys, size, n_buckets):
     for bucket in range(n_buckets):
         starts[bucket + 1] += starts[bucket]
     free = starts[:-1].copy()
-    order = np.empty(len(keys), dtype=np.int64)
+    order = np.empty(len(keys), dtype=np.int32)
     for position in range(len(keys)):
         bucket = keys[position] // size
         order[free[bucket]] = position
@@ -179,21 +185,93 @@ def bucket(keys, size, n_buckets):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def count_block(features, tokens, offsets, mine, first, counts):
-    for event in mine:
-        row, token = features[event] - first, tokens[event]
-        for other in range(offsets[token], offsets[token + 1]):
-            counts[row, features[other]] += 1
+def sort_within(features, values, offsets):
+    """Put every token's features, with their values, into ascending order, in place."""
+    for token in range(len(offsets) - 1):
+        for event in range(offsets[token] + 1, offsets[token + 1]):
+            feature, value, at = features[event], values[event], event
+            while at > offsets[token] and features[at - 1] > feature:
+                features[at], values[at] = features[at - 1], values[at - 1]
+                at -= 1
+            features[at], values[at] = feature, value
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def weigh_block(features, tokens, offsets, values, mine, first, counts, sums):
-    for event in mine:
-        row, token, value = features[event] - first, tokens[event], np.float64(values[event])
-        for other in range(offsets[token], offsets[token + 1]):
-            counts[row, features[other]] += 1
-            sums[row, features[other]] += value * values[other]
+def is_sorted_within(features, offsets):
+    for token in range(len(offsets) - 1):
+        for event in range(offsets[token] + 1, offsets[token + 1]):
+            if features[event - 1] > features[event]:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def to_the_end(order, offsets):
+    """For every event, by its place in order: how many events its token has from it on."""
+    left = np.empty(len(order), dtype=np.int32)
+    for token in range(len(offsets) - 1):
+        for event in range(offsets[token], offsets[token + 1]):
+            left[event] = offsets[token + 1] - event
+    return left[order]
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def count_block(features, mine, left, first, counts):
+    """Add pairs of a block's features with what follows them to counts; row and column 0 are `first`."""
+    for k in range(len(mine)):
+        event = np.uint64(mine[k])
+        row = counts[np.uint64(features[event] - first)]
+        for ahead in range(left[k]):
+            row[features[event + np.uint64(ahead)] - first] += 1
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def weigh_block(features, values, scale, mine, left, first, recent, since, counts, sums):
+    """The same for counts and for sums of products of values, which are scale times a number from 0 to 1.
+
+    Both are kept in one float64, count * ONE_FIRING + sum: one memory access where it costs most. Before a
+    row has taken in MOST_RECENT events it is settled, so that products are kept to 2^-31 of their largest.
+    """
+    since[:] = 0
+    for k in range(len(mine)):
+        event, row = np.uint64(mine[k]), np.uint64(features[mine[k]] - first)
+        if since[row] == MOST_RECENT:
+            _settle(recent[row], scale, row, counts[row], sums[row])
+            since[row] = 0
+        since[row] += 1
+        value, pairs = np.float64(values[event]), recent[row]
+        for ahead in range(left[k]):
+            other = event + np.uint64(ahead)
+            pairs[np.uint64(features[other] - first)] += ONE_FIRING + value * values[other]
+    for row in range(len(recent)):
+        if since[row]:
+            _settle(recent[row], scale, row, counts[row], sums[row])
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+@no_type_check
+def _settle(recent, scale, row, counts, sums):
+    """Take counts and sums of a row apart, add them to what is there, and leave zeros."""
+    for column in range(len(recent)):
+        count = np.floor(recent[column] / ONE_FIRING)
+        counts[column] += np.int32(count)
+        sums[column] += (recent[column] - count * ONE_FIRING) * (scale[row] * scale[column])
+        recent[column] = 0.0
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def transpose(rows, columns):
+    """Write what is above the diagonal of rows below that of columns, in squares that fit a cache."""
+    for first in range(0, rows.shape[1], ROWS):
+        for top in range(0, min(len(rows), first + ROWS), ROWS):
+            for j in range(first, min(first + ROWS, rows.shape[1])):
+                for i in range(top, min(top + ROWS, len(rows), j)):
+                    columns[j, i] = rows[i, j]
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -3,7 +3,7 @@
 Each has a plain float64 counterpart in tests/test_kernels.py; the compiled part is in compiled.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int, Integer, Num
 from torch import Tensor
 
+from compare import big_arrays
 from compare.compiled import (
     COLUMNS,
     ROWS,
@@ -22,10 +23,20 @@ from compare.compiled import (
     divergence_blocks,
     fill_on,
     grid,
+    is_sorted_within,
     output_columns,
     own_rows,
+    sort_within,
+    to_the_end,
+    transpose,
     weigh_block,
 )
+
+BLOCK_ENTRIES = 2**20
+"""Rows times columns of the co-firing matrix that one thread counts at a time, in 8 MB of cache."""
+
+ROW_ENTRIES = 2**25
+"""Rows times columns of the co-firing matrix that are held with their second moments: 400 MB."""
 
 
 def js_divergence(
@@ -69,9 +80,9 @@ def cofire_counts(
 
     Token t fires features[offsets[t]:offsets[t + 1]], each at most once.
     """
-    events = Events(features, offsets, n_features)
     counts = np.zeros((n_features, n_features), dtype=np.int32)
-    add_cofiring(events, counts)
+    for first, rows in cofire_blocks(features, offsets, n_features):
+        mirror(rows, first, counts)
     return torch.from_numpy(counts) if isinstance(features, Tensor) else counts
 
 
@@ -79,14 +90,17 @@ def cofire_blocks(
     features: Integer[np.ndarray, " events"] | Integer[Tensor, " events"],
     offsets: Integer[np.ndarray, " tokens_and_one"] | Integer[Tensor, " tokens_and_one"],
     n_features: int,
-) -> Iterator[tuple[int, Int[np.ndarray, "rows n"]]]:
-    """cofire_counts() a block of rows at a time, as (first row, counts): nothing of size n x n is held."""
+) -> Iterator[tuple[int, Int[np.ndarray, "rows n_from_first"]]]:
+    """The upper triangle of cofire_counts() a block of rows at a time: (first, counts).
+
+    Row 0 and column 0 of a block are feature `first`; nothing of size n x n is held.
+    """
     events = Events(features, offsets, n_features)
     for block in range(events.n_blocks):
-        counts = np.zeros((len(events.rows(block)), n_features), dtype=np.int32)
-        count_block(events.features, events.tokens, events.offsets, events.of_block(block),
-                     events.rows(block).start, counts)  # fmt: skip
-        yield events.rows(block).start, counts
+        rows, (mine, left) = events.rows(block), events.of_block(block)
+        counts = np.zeros((len(rows), n_features - rows.start), dtype=np.int32)
+        count_block(events.features, mine, left, rows.start, counts)
+        yield rows.start, counts
 
 
 class Events:
@@ -97,57 +111,101 @@ class Events:
 
     def __init__(self, features, offsets, n_features: int, values=None) -> None:
         self.features = np.ascontiguousarray(_array(features), dtype=np.int32)
-        self.offsets = np.ascontiguousarray(_array(offsets), dtype=np.int64)
-        self.values = None if values is None else np.ascontiguousarray(_array(values), dtype=np.float32)
+        offsets = np.ascontiguousarray(_array(offsets), dtype=np.int64)
+        if values is None:
+            values = np.ones(len(self.features), dtype=np.float32)
+        self.values = np.ascontiguousarray(_array(values), dtype=np.float32)
         self.n_features = n_features
-        if (
-            self.offsets[0] != 0
-            or self.offsets[-1] != len(self.features)
-            or (np.diff(self.offsets) < 0).any()
-        ):
+        if offsets[0] != 0 or offsets[-1] != len(self.features) or (np.diff(offsets) < 0).any():
             raise ValueError(
-                f"expected offsets that rise from 0 to {len(self.features)} events, found {self.offsets[0]} "
-                f"to {self.offsets[-1]}: give the start of every token, then the number of events."
+                f"expected offsets that rise from 0 to {len(self.features)} events, found {offsets[0]} "
+                f"to {offsets[-1]}: give the start of every token, then the number of events."
             )
         if len(self.features) and not 0 <= self.features.min() <= self.features.max() < n_features:
             raise ValueError(
                 f"expected feature ids from 0 to {n_features - 1}, found {self.features.min()} to "
                 f"{self.features.max()}: raise n_features or drop these events."
             )
-        self.tokens = np.repeat(np.arange(len(self.offsets) - 1, dtype=np.int32), np.diff(self.offsets))
-        self.block_size = int(np.clip(n_features // 16, 1, max(1, 2**19 // max(n_features, 1))))
+        if not is_sorted_within(self.features, offsets):
+            self.features, self.values = self.features.copy(), self.values.copy()
+            sort_within(self.features, self.values, offsets)
+        largest = np.zeros(n_features, dtype=np.float32)
+        np.maximum.at(largest, self.features, self.values)
+        self.scale = np.where(largest > 0, 2.0 ** np.frexp(largest)[1], 1.0)
+        self.values = self.values / self.scale.astype(np.float32)[self.features]
+        self.block_size = int(np.clip(n_features // 16, 1, max(1, BLOCK_ENTRIES // max(n_features, 1))))
         self.n_blocks = -(-n_features // self.block_size)
         self._starts, self._order = bucket(self.features, self.block_size, self.n_blocks)
+        self._left = to_the_end(self._order, offsets)
 
     def rows(self, block: int) -> range:
         """The features of a block."""
         return range(block * self.block_size, min((block + 1) * self.block_size, self.n_features))
 
-    def of_block(self, block: int) -> np.ndarray:
-        """Positions of the events of a block's features, in the order of the tokens."""
-        return self._order[self._starts[block] : self._starts[block + 1]]
+    def of_block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the events of a block's features, by token, and how many a token has from each on."""
+        where = slice(self._starts[block], self._starts[block + 1])
+        return self._order[where], self._left[where]
+
+    def put_aside(self) -> "Events":
+        """Leave memory for a temporary file."""
+        for name in ("features", "values", "_order", "_left"):
+            setattr(self, name, big_arrays.put_aside(getattr(self, name)))
+        return self
 
 
-def add_cofiring(
-    events: Events,
-    counts: Int[np.ndarray, "n n"],
-    second_moments: Float[np.ndarray, "n n"] | None = None,
-) -> None:
-    """Add, in place, tokens in which each pair fired to counts and sums of a_i a_j to second_moments."""
+class CofiringRows:
+    """Counts and second moments of pairs over all parts: an upper triangle, some rows at a time.
 
-    def work(first: int, last: int) -> None:
-        for block in range(first, last):
-            rows, mine = events.rows(block), events.of_block(block)
-            there = slice(rows.start, rows.stop)
-            if second_moments is None:
-                count_block(events.features, events.tokens, events.offsets, mine, rows.start, counts[there])
-                continue
-            sums = np.zeros((len(rows), events.n_features))
-            weigh_block(events.features, events.tokens, events.offsets, events.values, mine, rows.start,
-                         counts[there], sums)  # fmt: skip
-            second_moments[there] += sums
+    The two arrays of a step start at its first feature's column and are overwritten by the next step.
+    """
 
-    _share(work, events.n_blocks)
+    def __init__(self, parts: Sequence[Events]) -> None:
+        self._parts, self.n_features = parts, parts[0].n_features
+        size = parts[0].block_size
+        self.n_rows = size * max(1, ROW_ENTRIES // (size * self.n_features))
+        shape = (min(self.n_rows, self.n_features), self.n_features)
+        self._counts, self._sums = np.empty(shape, np.int32), np.empty(shape)
+
+    def __iter__(
+        self,
+    ) -> Iterator[tuple[range, Int[np.ndarray, "rows n_from_first"], Float[np.ndarray, "rows n_from_first"]]]:
+        """(rows, tokens in which each pair fired, sums of a_i a_j)."""
+        for start in range(0, self.n_features, self.n_rows):
+            rows = range(start, min(start + self.n_rows, self.n_features))
+            yield rows, *self.rows(rows)
+
+    def rows(self, rows: range) -> tuple[np.ndarray, np.ndarray]:
+        """One step; rows are whole blocks of the parts."""
+        columns = self.n_features - rows.start
+        counts, sums = (
+            whole.ravel()[: len(rows) * columns].reshape(len(rows), columns)
+            for whole in (self._counts, self._sums)
+        )
+        counts[:], sums[:] = 0, 0
+        size = self._parts[0].block_size
+        first_block = rows.start // size
+
+        def work(begin: int, end: int) -> None:
+            recent, since = np.zeros(size * columns), np.empty(size, dtype=np.int32)
+            for block in range(first_block + begin, first_block + end):
+                mine = self._parts[0].rows(block)
+                shape = len(mine), self.n_features - mine.start
+                here = slice(mine.start - rows.start, mine.stop - rows.start), slice(columns - shape[1], None)
+                space = recent[: shape[0] * shape[1]].reshape(shape)
+                for events in self._parts:
+                    weigh_block(events.features, events.values, events.scale[mine.start :],
+                                *events.of_block(block), mine.start, space, since, counts[here],
+                                sums[here])  # fmt: skip
+
+        _share(work, -(-len(rows) // size))
+        return counts, sums
+
+
+def mirror(rows: Num[np.ndarray, "rows n_from_first"], first: int, whole: Num[np.ndarray, "n n"]) -> None:
+    """Put rows of an upper triangle, known from column `first` on, into a symmetric matrix."""
+    whole[first : first + len(rows), first:] = rows
+    transpose(rows, whole[first:, first : first + len(rows)])
 
 
 def add_outputs(

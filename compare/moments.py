@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compare.kernels import Events, add_cofiring, add_outputs
+from compare import big_arrays
+from compare.kernels import CofiringRows, Events, add_outputs, mirror
 
-BUFFERED = 2**22
-"""Events that wait before they are counted, so that a block of rows is visited seldom and stays in cache."""
+BUFFERED = 2**23
+"""Events that wait in memory before they go to a file."""
 
 
 class FiringSums(NamedTuple):
@@ -25,14 +26,15 @@ class FiringSums(NamedTuple):
 class CoFiring:
     """How often every pair of features fires at the same token, and the second moments of their activations.
 
-    Counts are exact; second moments are summed in float64 over each few million events, then kept in float32.
+    Counts are exact. Events are kept, those beyond a few million in a temporary file, and are counted when
+    the result is asked for, some rows at a time: memory does not grow with tokens or with pairs.
     """
 
     def __init__(self, n_features: int) -> None:
         self.n_features = n_features
-        self._cofiring = np.zeros((n_features, n_features), dtype=np.int32)
-        self._second = np.zeros((n_features, n_features), dtype=np.float32)
+        self._counts = np.zeros(n_features, dtype=np.int64)
         self._sums = np.zeros(n_features)
+        self._full: list[Events] = []
         self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._n_waiting = 0
 
@@ -48,10 +50,13 @@ class CoFiring:
                 f"expected feature ids below {self.n_features}, found {features.max()}: give every batch the "
                 "features of the first."
             )
+        self._counts += np.bincount(features, minlength=self.n_features)
+        self._sums += np.bincount(features, values, self.n_features)
         self._waiting.append((features, values, offsets))
         self._n_waiting += len(features)
         if self._n_waiting >= BUFFERED:
-            self._flush()
+            self._full.append(self._waiting_events().put_aside())
+            self._waiting, self._n_waiting = [], 0
         return self
 
     def merge(self, other: "CoFiring") -> "CoFiring":
@@ -61,29 +66,34 @@ class CoFiring:
                 f"expected a run over {self.n_features} features, found {other.n_features}: merge runs of "
                 "one system."
             )
-        other._flush()
-        self._cofiring += other._cofiring
-        self._second += other._second
+        self._full += other._full
+        self._waiting += other._waiting
+        self._n_waiting += other._n_waiting
+        self._counts += other._counts
         self._sums += other._sums
         return self
 
     def result(self) -> FiringSums:
         """Counts, co-firing counts, and sums and second moments of activations."""
-        self._flush()
-        counts = self._cofiring.diagonal().astype(np.int64)
-        return FiringSums(counts, self._cofiring.copy(), self._sums.copy(), self._second.copy())
+        cofiring = big_arrays.zeros((self.n_features, self.n_features), np.int32)
+        second = big_arrays.zeros((self.n_features, self.n_features), np.float32)
+        for rows, counts, sums in self.rows():
+            for part, whole in ((counts, cofiring), (sums.astype(np.float32), second)):
+                mirror(part, rows.start, whole)
+                big_arrays.release(whole)
+        return FiringSums(self._counts.copy(), cofiring, self._sums.copy(), second)
 
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        features, values, offsets = (list(part) for part in zip(*self._waiting, strict=True))
+    def rows(self) -> CofiringRows:
+        """Rows of co-firing counts and second moments, each from its first feature's column on."""
+        return CofiringRows([*self._full, self._waiting_events()])
+
+    def _waiting_events(self) -> Events:
+        nothing = np.empty(0, np.int32), np.empty(0, np.float32), np.zeros(1, np.int64)
+        features, values, offsets = zip(*self._waiting or [nothing], strict=True)
         first = np.cumsum([0, *map(len, features)])
         starts = [o[:-1] + f for o, f in zip(offsets, first[:-1], strict=True)]
-        events = Events(np.concatenate(features), np.concatenate([*starts, first[-1:]]), self.n_features,
-                        np.concatenate(values))  # fmt: skip
-        add_cofiring(events, self._cofiring, self._second)
-        self._sums += np.bincount(events.features, events.values, self.n_features)
-        self._waiting, self._n_waiting = [], 0
+        offsets = np.concatenate([*starts, first[-1:]])
+        return Events(np.concatenate(features), offsets, self.n_features, np.concatenate(values))
 
 
 class Covariance:

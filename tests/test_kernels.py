@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from synthetic import csr
 
+from compare.compiled import MOST_RECENT
 from compare.kernels import (
+    CofiringRows,
     Events,
-    add_cofiring,
     add_outputs,
     add_to_grid,
     cofire_blocks,
     cofire_counts,
     fired,
     js_divergence,
+    mirror,
 )
 
 RNG = np.random.default_rng(0)
@@ -141,20 +143,33 @@ def test_cofiring_of_three_tokens_is_as_counted_by_hand():
 def test_cofiring_agrees_with_a_sparse_product(n_tokens, n_features):
     dense, features, values, offsets = random_events(n_tokens, n_features)
     on = scipy.sparse.csr_matrix((dense > 0).astype(np.int64))
-    counts = np.zeros((n_features, n_features), dtype=np.int32)
-    second = np.zeros((n_features, n_features), dtype=np.float32)
-    add_cofiring(Events(features, offsets, n_features, values), counts, second)
-    np.testing.assert_array_equal(counts, (on.T @ on).toarray())
-    np.testing.assert_array_equal(cofire_counts(features, offsets, n_features), counts)
-    np.testing.assert_allclose(second, dense.T.astype(float) @ dense, rtol=1e-6)
+    [(_, counts, second)] = CofiringRows([Events(features, offsets, n_features, values)])
+    expected = (on.T @ on).toarray()
+    np.testing.assert_array_equal(cofire_counts(features, offsets, n_features), expected)
+    np.testing.assert_array_equal(counts, np.triu(expected))
+    np.testing.assert_allclose(second, np.triu(dense.T.astype(float) @ dense), rtol=1e-6)
 
 
 def test_blocks_of_cofiring_put_together_are_the_whole():
-    _, features, _, offsets = random_events(200, 130)
-    firsts, blocks = zip(*cofire_blocks(features, offsets, 130), strict=True)
-    assert len(blocks) > 1
-    assert list(firsts) == np.cumsum([0, *map(len, blocks[:-1])]).tolist()
-    np.testing.assert_array_equal(np.concatenate(blocks), cofire_counts(features, offsets, 130))
+    dense, features, _, offsets = random_events(200, 130)
+    found, next_row = np.zeros((130, 130), dtype=np.int32), 0
+    for first, rows in cofire_blocks(features, offsets, 130):
+        assert first == next_row
+        mirror(rows, first, found)
+        next_row = first + len(rows)
+    assert next_row == 130 > 2 * len(rows)
+    np.testing.assert_array_equal(found, (dense > 0).T.astype(int) @ (dense > 0))
+
+
+@pytest.mark.parametrize("n_parts", [1, 3])
+def test_second_moments_of_a_feature_that_always_fires_keep_six_digits(n_parts):
+    n_tokens = 3 * MOST_RECENT + 5
+    features = np.tile(np.array([0, 2], dtype=np.int32), n_tokens)
+    values = np.full(len(features), 0.3, dtype=np.float32)
+    events = Events(features, np.arange(0, len(features) + 1, 2), 3, values)
+    [(_, counts, sums)] = CofiringRows([events] * n_parts)
+    assert counts.tolist() == (n_parts * n_tokens * np.array([[1, 0, 1], [0, 0, 0], [0, 0, 1]])).tolist()
+    assert sums[0, 2] == pytest.approx(n_parts * n_tokens * float(np.float32(0.3)) ** 2, rel=1e-6)
 
 
 def test_the_order_of_features_within_a_token_does_not_matter():
