@@ -280,7 +280,7 @@ def listed_pairs(seed: Seed, number: int) -> list[dict]:
 
 def promoted_tokens(evidence: Evidence, features: Int[np.ndarray, " k"]) -> list[list[str]]:
     """Tokens that add most to the divergence of a feature's mean output from the base: p log(p / base)."""
-    outputs = evidence.mean_outputs[features].astype(np.float64)
+    outputs = evidence.mean_outputs_of(features).astype(np.float64)
     base = np.maximum(np.asarray(evidence.base_output, dtype=np.float64), np.finfo(float).tiny)
     gain = outputs * np.log(np.maximum(outputs, np.finfo(float).tiny) / base)
     best = np.argsort(-gain, axis=1, kind="stable")[:, :N_PROMOTED]

@@ -34,8 +34,10 @@ from compare.system import (
     sequences_of,
 )
 
-FORMAT = 1
+FORMAT = 2
 ARRAYS, VOCABULARY, MANIFEST = "arrays.safetensors", "vocabulary.json", "manifest.json"
+LARGE = ("cofiring", "activation_second", "output_halves")
+"""Arrays that may outgrow memory, each in a .npy file of its own."""
 
 
 class Truth(NamedTuple):
@@ -137,10 +139,14 @@ class Evidence(Portrait):
     @property
     def mean_outputs(self) -> Float[np.ndarray, "n vocab"]:
         """Activation-weighted mean output over all tokens; zeros where a feature never fired."""
-        total = self.output_weights.sum(0)
-        share = np.divide(self.output_weights, total, out=np.zeros_like(self.output_weights), where=total > 0)
-        even, odd = self.output_halves
-        share = share.astype(np.float32)
+        return self.mean_outputs_of(slice(None))
+
+    def mean_outputs_of(self, features: slice | Int[np.ndarray, " k"]) -> Float[np.ndarray, "k vocab"]:
+        """mean_outputs of some features."""
+        weights = self.output_weights[:, features]
+        total = weights.sum(0)
+        share = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0).astype(np.float32)
+        even, odd = self.output_halves[:, features]
         return even * share[0][:, None] + odd * share[1][:, None]
 
     def is_alive(self, minimum: int = 1) -> Bool[np.ndarray, " n"]:
@@ -191,10 +197,10 @@ class Evidence(Portrait):
         try:
             with safe_open(folder / ARRAYS, framework="pt") as file:
                 arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(
-                f"expected arrays in {folder / ARRAYS}, found {error}: measure again."
-            ) from error
+            for name in LARGE:
+                arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"expected arrays in {folder}, found {error}: measure again.") from error
         truth = [arrays.pop(f"truth_{name}", None) for name in Truth._fields]
         vocabulary = folder / VOCABULARY
         return cls(
@@ -217,7 +223,9 @@ class Evidence(Portrait):
         }
         if self.truth is not None:
             arrays |= {f"truth_{name}": value for name, value in self.truth._asdict().items()}
-        save_file(arrays, folder / ARRAYS)
+        for name in LARGE:  # written piece by piece, where safetensors would copy
+            np.save(folder / f"{name}.npy", arrays[name], allow_pickle=False)
+        save_file({name: value for name, value in arrays.items() if name not in LARGE}, folder / ARRAYS)
         if self.vocabulary is not None:
             (folder / VOCABULARY).write_text(
                 json.dumps(self.vocabulary, ensure_ascii=False), encoding="utf-8"

@@ -131,7 +131,8 @@ def js(evidence: Evidence, rows: Select, cols: Select) -> Tile:
 
     NaN for a feature that never fired. Shared tokens and small samples alone move it: see js_split.
     """
-    return _similarity(evidence.mean_outputs, rows, cols)
+    own = evidence.mean_outputs_of(rows)
+    return 1 - js_divergence(own, None if _same(rows, cols) else evidence.mean_outputs_of(cols))
 
 
 def js_split(evidence: Evidence, rows: Select, cols: Select) -> Tile:
@@ -164,7 +165,8 @@ def self_divergence(evidence: Evidence, rows: Select) -> Float[np.ndarray, " row
 
 def true_js(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """1 - JSD in nats between the exact outputs of a known world, from 0.307 to 1."""
-    return _similarity(_truth(evidence).outputs, rows, cols)
+    outputs = _truth(evidence).outputs
+    return 1 - js_divergence(outputs[rows], None if _same(rows, cols) else outputs[cols])
 
 
 def decoder(evidence: Evidence) -> Float[np.ndarray, "n width"]:
@@ -322,10 +324,6 @@ def _profile_cosine(relation: Measure, evidence: Evidence, rows: Select, cols: S
     return _divide((left @ right.T).astype(np.float64), np.sqrt(np.maximum(rest_i * rest_j, 0.0)))
 
 
-def _similarity(outputs: np.ndarray, rows: Select, cols: Select) -> np.ndarray:
-    return 1 - js_divergence(outputs[rows], None if _same(rows, cols) else outputs[cols])
-
-
 def _same(rows: Select, cols: Select) -> bool:
     if isinstance(rows, slice) or isinstance(cols, slice):
         return isinstance(rows, slice) and isinstance(cols, slice) and rows == cols
@@ -333,7 +331,9 @@ def _same(rows: Select, cols: Select) -> bool:
 
 
 def _tile(matrix: np.ndarray, rows: Select, cols: Select) -> np.ndarray:
-    return matrix[rows][:, cols]
+    if isinstance(rows, slice) or isinstance(cols, slice):
+        return matrix[rows][:, cols]
+    return matrix[np.ix_(rows, cols)]
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

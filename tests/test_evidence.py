@@ -9,7 +9,7 @@ import pytest
 import torch
 from synthetic import Batch, LinearSystem, Recorded, csr, planted_system
 
-from compare.evidence import ARRAYS, MANIFEST, VOCABULARY, Evidence, measure
+from compare.evidence import ARRAYS, LARGE, MANIFEST, VOCABULARY, Evidence, measure
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_the_manifest_says_what_a_reader_needs(evidence, tmp_path):
     assert manifest["n_tokens"] == 1000
     assert manifest["sizes"]["cofiring"] == [12, 12]
     assert manifest["provenance"] == {"recorded": "random directions"}
-    assert set(manifest["sha256"]) == {ARRAYS, VOCABULARY}
+    assert set(manifest["sha256"]) == {ARRAYS, VOCABULARY, *(f"{name}.npy" for name in LARGE)}
     assert "torch" in manifest["versions"]
 
 

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+import compare.big_arrays
+import compare.kernels
+import compare.moments
 from compare.kernels import fired
 from compare.moments import BUFFERED, CoFiring, Covariance, MeanOutputs
 
@@ -83,6 +86,20 @@ def test_counting_goes_on_when_the_buffer_has_been_emptied():
     result = running.result()
     assert result.counts.tolist() == [n_tokens + 5] * 6 + [0]
     np.testing.assert_allclose(result.activation_second[:6, :6], (n_tokens + 5) / 4, rtol=1e-7)
+
+
+def test_what_does_not_fit_into_memory_is_counted_from_files_some_rows_at_a_time(monkeypatch):
+    expected = read(cut([100]), fresh())[0].result()
+    monkeypatch.setattr(compare.moments, "BUFFERED", 20)
+    monkeypatch.setattr(compare.kernels, "ROW_ENTRIES", 14)
+    monkeypatch.setattr(compare.big_arrays, "IN_MEMORY", 0)
+    running = read(cut([30, 0, 30, 40]), fresh())[0]
+    assert len(running.rows()._parts) > 2
+    assert running.rows().n_rows == 2
+    found = running.result()
+    assert isinstance(found.cofiring, np.memmap)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 @pytest.mark.parametrize("cuts", CUTS)
