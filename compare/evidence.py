@@ -198,7 +198,7 @@ class Evidence(Portrait):
             with safe_open(folder / ARRAYS, framework="pt") as file:
                 arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
             for name in LARGE:
-                arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
         except (SafetensorError, OSError) as error:
             raise ValueError(f"expected arrays in {folder}, found {error}: measure again.") from error
         truth = [arrays.pop(f"truth_{name}", None) for name in Truth._fields]
@@ -224,7 +224,7 @@ class Evidence(Portrait):
         if self.truth is not None:
             arrays |= {f"truth_{name}": value for name, value in self.truth._asdict().items()}
         for name in LARGE:  # written piece by piece, where safetensors would copy
-            np.save(folder / f"{name}.npy", arrays[name], allow_pickle=False)
+            np.save(folder / f"{name}.npy", arrays[name])
         save_file({name: value for name, value in arrays.items() if name not in LARGE}, folder / ARRAYS)
         if self.vocabulary is not None:
             (folder / VOCABULARY).write_text(
