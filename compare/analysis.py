@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from compare.causes import causal_results
 from compare.cells import Cells, combine_seeds, estimate, measure_cells
 from compare.evidence import Evidence
 from compare.examples import Levels, example_pairs
@@ -45,6 +46,9 @@ DIFFERENCE = "sim - co"
 
 TRUE = Specification("true_phi", "true_js", "product")
 """Run beside the others where the world is known."""
+
+CAUSAL = (DEFAULT._replace(similarity="effect_cosine"), DEFAULT._replace(similarity="logit_cosine"))
+"""Run beside the others where causal effects were measured; the second is a control for tautology."""
 
 MAP_BINS = 80
 MAP_LIMITS = (-1.0, 1.0, 1 - float(np.log(2)), 1.0)
@@ -114,6 +118,11 @@ def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
         **combine_seeds([seed.cells for seed in seeds]).to_results(),
         "regression": regression_rows(seeds),
         "antipodal": antipodal_results(seeds),
+        **(
+            {}
+            if first.evidence.logit_metric is None
+            else {"causal": causal_results([s.table for s in seeds])}
+        ),
         "blob": blob(directions).to_results(),
         "histogram": {
             "edges": COSINE_EDGES.tolist(),
@@ -137,7 +146,8 @@ def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
 
 def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
     """Every number of one Evidence."""
-    specifications = (*SPECIFICATIONS, *([TRUE] if evidence.truth else []))
+    known, causal = [TRUE] if evidence.truth else [], CAUSAL if evidence.logit_metric is not None else []
+    specifications = (*SPECIFICATIONS, *known, *causal)
     table = pair_table(
         evidence,
         cooccurrence=sorted({one.cooccurrence for one in specifications}),

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from real.system import RealSystem
 
 LANGUAGE_MODEL = "language model"
+UNTRAINED_FEATURES = 1024
+"""Of the SAEs that are trained within a run, on re-randomised models."""
+
 TRAINED, FROZEN, MATCHED = "topk-4096-seed0", "frozen-4096-seed0", "frozen-matched-4096-seed0"
 
 
@@ -55,6 +58,8 @@ def real_arms(config: ReportConfig) -> list[Arm]:
     """The bundled language model with its SAE, and what method and geometry give by themselves."""
 
     chosen = RealConfig(sae=TRAINED, n_tokens=config.n_tokens, seed=config.seed)
+    if config.quick:
+        chosen = replace(chosen, effect_positions=2, effect_sequences=20, effect_firings=2)
 
     @cache
     def base() -> "RealSystem":
@@ -64,7 +69,7 @@ def real_arms(config: ReportConfig) -> list[Arm]:
 
     def arm(name: str, sae: str, note: str) -> Arm:
         one = real_arm(name, replace(chosen, sae=sae), note, base)
-        return replace(one, models=models_behind(replace(chosen, sae=sae)))
+        return replace(one, models=models_behind(replace(chosen, sae=sae)), effects=config.choices)
 
     trained = arm(LANGUAGE_MODEL, TRAINED, "the bundled model through its TopK SAE")
     frozen = arm("frozen decoder", FROZEN, "an SAE trained alike, its decoder held at random directions")
@@ -73,8 +78,42 @@ def real_arms(config: ReportConfig) -> list[Arm]:
         MATCHED,
         "an SAE trained alike, its decoder held at random directions of the trained one's second moment",
     )
+    frozen = replace(frozen, effects=None)  # the matched one is the stronger control, and effects take time
+    untrained = [untrained_arm(trained, base, config, keep_embeddings=kept) for kept in (True, False)]
     controls = [replace(one, group="control", control_of=LANGUAGE_MODEL) for one in (frozen, matched)]
-    return [trained, surrogate_arm(trained, config.seed), *controls]
+    return [trained, surrogate_arm(trained, config.seed), *controls, *untrained]
+
+
+def untrained_arm(
+    arm: Arm, base: "Callable[[], RealSystem]", config: ReportConfig, *, keep_embeddings: bool
+) -> Arm:
+    """The arm's language model with every tensor drawn anew, and an SAE of its own trained within the run."""
+    kept = "embeddings kept" if keep_embeddings else "embeddings drawn anew as well"
+    name = f"re-randomised model, {kept}"
+    batch, n_features = 512, min(UNTRAINED_FEATURES, config.max_features)
+    n_activations = max(batch, config.n_tokens // batch * batch)
+    sae = SAEConfig(n_features=n_features, n_activations=n_activations, batch=batch, seed=config.seed)
+
+    def systems(before: Measured, step: Step) -> Iterator[System]:
+        from real.untrained import untrained_system
+
+        with step(f"{name}: training its SAE") as progress:
+            yield untrained_system(base(), sae, keep_embeddings=keep_embeddings, progress=progress)
+
+    note = (
+        f"each tensor resampled with its own mean and variance, {kept}, outputs as uncertain as the trained "
+        f"model's; its own SAE of {n_features:,} features"
+    )
+    return replace(
+        arm,
+        name=name,
+        group="control",
+        note=note,
+        systems=systems,
+        control_of=arm.name,
+        models=(),
+        effects=None,
+    )
 
 
 def real_arm(name: str, config: RealConfig, note: str, base: "Callable[[], RealSystem] | None" = None) -> Arm:
@@ -119,10 +158,13 @@ def models_behind(config: RealConfig) -> tuple[dict, ...]:
     return model, sae
 
 
-def system_of(system: str, values: dict, source: str, surrogate: Path | None = None) -> tuple[Arm, Measured]:
+def system_of(
+    system: str, values: dict, source: str, surrogate: Path | None = None, *, effects: bool = False
+) -> tuple[Arm, Measured]:
     """What a user asks to measure: a toy's .toml, or a language model with an SAE; and what is there already.
 
     With `surrogate`, Evidence of the same system, it is the Gaussian surrogate with that Evidence's moments.
+    With `effects`, causal effects are measured of the features that `test` looks at by default.
     """
     if system.endswith(".toml"):
         toy = make_config(ToyConfig, read_toml(Path(system)) | values, source=system)
@@ -130,6 +172,8 @@ def system_of(system: str, values: dict, source: str, surrogate: Path | None = N
     else:
         real = make_config(RealConfig, values | {"model": system}, source=source)
         arm = replace(real_arm(system, real, ""), models=models_behind(real))
+    if effects:
+        arm = replace(arm, effects=ReportConfig(seed=values.get("seed", 0)).choices)
     if surrogate is None:
         return arm, {}
     seed = values.get("seed", 0)

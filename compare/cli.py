@@ -97,6 +97,9 @@ def measure(
         Path | None,
         typer.Option(help="Evidence of the same system: measure the Gaussian surrogate with its moments."),
     ] = None,
+    effects: Annotated[
+        bool, typer.Option("--effects", help="Causal effects as well: adds and ablates every live feature.")
+    ] = False,
     config: ConfigFile = None,
     seed: Seed = None,
     quiet: Quiet = False,
@@ -110,7 +113,8 @@ def measure(
     from compare.run import measured
 
     options = {"sae": sae, "site": site, "text": text, "n_tokens": tokens, "seed": seed}
-    arm, before = system_of(system, values_of(config, options), source_of(config), surrogate)
+    values = values_of(config, options)
+    arm, before = system_of(system, values, source_of(config), surrogate, effects=effects)
     for folder in measured(arm, before, out, partial(step, quiet=quiet)):
         print(f"The Evidence lies in {folder}")
 

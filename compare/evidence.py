@@ -115,6 +115,21 @@ class Evidence(Portrait):
     context_tokens: Int[np.ndarray, "n top around"] | None = None
     """Ids of the tokens around each of them, as in compare/contexts.py."""
 
+    effect_features: Int[np.ndarray, " known"] | None = None
+    """Features whose causal effects were measured, rising; None where none were."""
+
+    effect_added: Float[np.ndarray, "known vocab"] | None = None
+    """Mean shift of log-probabilities, in nats, when each is added at its own root mean square activation."""
+
+    effect_ablated: Float[np.ndarray, "known vocab"] | None = None
+    """The same when each is taken away where it fires; NaN where it did not in the sample."""
+
+    effect_firings: Int[np.ndarray, " known"] | None = None
+    """Firings that the second is a mean over."""
+
+    logit_metric: Float[np.ndarray, "width width"] | None = None
+    """Covariance, over tokens of the base output, of the logits that directions give directly."""
+
     @property
     def n_features(self) -> int:
         return len(self.directions)
@@ -152,6 +167,14 @@ class Evidence(Portrait):
     def is_alive(self, minimum: int = 1) -> Bool[np.ndarray, " n"]:
         """Features that fired at `minimum` tokens or more, and at least once in each half."""
         return (np.asarray(self.counts) >= minimum) & (np.asarray(self.half_counts) > 0).all(0)
+
+    def sample(self, *, min_count: int, max_features: int | None, seed: int) -> Int[np.ndarray, " m"]:
+        """Features that are alive and point somewhere, rising; at most max_features, drawn at random."""
+        points = np.asarray(self.directions).any(1)
+        alive = np.flatnonzero(self.is_alive(min_count) & points)
+        if max_features is not None and len(alive) > max_features:
+            alive = np.sort(np.random.default_rng(seed).choice(alive, max_features, replace=False))
+        return alive
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write a folder that appears whole or not at all; one that is there stays, unless overwrite."""

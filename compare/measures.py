@@ -11,17 +11,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import gammaincinv
 
+from compare.effect_measures import ablation_cosine, effect_cosine, logit_cosine
 from compare.evidence import Evidence
 from compare.kernels import js_divergence
-
-Select = slice | np.ndarray
-Tile = Float[np.ndarray, "rows cols"]
+from compare.tiles import Select, Tile, divide, same, unit_rows
 
 
 def phi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """Pearson correlation of firing, in [-1, 1]; NaN for a feature that fires never or always (Yule 1912)."""
     both, i, j, total = _counts(evidence, rows, cols)
-    return _divide(total * both - i * j, np.sqrt(i * (total - i)) * np.sqrt(j * (total - j)))
+    return divide(total * both - i * j, np.sqrt(i * (total - i)) * np.sqrt(j * (total - j)))
 
 
 def log_odds(evidence: Evidence, rows: Select, cols: Select) -> Tile:
@@ -42,7 +41,7 @@ def log_ratio(evidence: Evidence, rows: Select, cols: Select) -> Tile:
 def jaccard(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """Tokens with both over tokens with either, in [0, 1]; NaN if neither ever fires (Jaccard 1901)."""
     both, i, j, _ = _counts(evidence, rows, cols)
-    return _divide(both, i + j - both)
+    return divide(both, i + j - both)
 
 
 def npmi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
@@ -53,7 +52,7 @@ def npmi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """
     both, i, j, total = _counts(evidence, rows, cols)
     share = np.where(both > 0, both, np.nan) / total
-    value = _divide(
+    value = divide(
         np.log(share) - np.log(_positive(i) / total) - np.log(_positive(j) / total), -np.log(share)
     )
     return np.where((both == 0) & (i > 0) & (j > 0), -1.0, value)
@@ -65,7 +64,7 @@ def conditional(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     Also known as the overlap coefficient (Szymkiewicz 1934, Simpson 1943).
     """
     both, i, j, _ = _counts(evidence, rows, cols)
-    return _divide(both, np.minimum(i, j))
+    return divide(both, np.minimum(i, j))
 
 
 def activation_correlation(evidence: Evidence, rows: Select, cols: Select) -> Tile:
@@ -74,7 +73,7 @@ def activation_correlation(evidence: Evidence, rows: Select, cols: Select) -> Ti
     mean_i, mean_j = evidence.activation_sums[rows] / n, evidence.activation_sums[cols] / n
     square = np.asarray(evidence.activation_second).diagonal().astype(np.float64) / n
     spread_i, spread_j = (np.sqrt(square[s] - m**2) for s, m in ((rows, mean_i), (cols, mean_j)))
-    return _divide(_tile(evidence.activation_second, rows, cols) / n - np.outer(mean_i, mean_j),
+    return divide(_tile(evidence.activation_second, rows, cols) / n - np.outer(mean_i, mean_j),
                    np.outer(spread_i, spread_j))  # fmt: skip
 
 
@@ -87,18 +86,18 @@ def preactivation_correlation(evidence: Evidence, rows: Select, cols: Select) ->
     covariance = evidence.moments_covariance
     if evidence.encoder is None:
         variance = np.asarray(covariance).diagonal()
-        return _divide(_tile(covariance, rows, cols), np.sqrt(np.outer(variance[rows], variance[cols])))
+        return divide(_tile(covariance, rows, cols), np.sqrt(np.outer(variance[rows], variance[cols])))
     left, right = (evidence.encoder[s].astype(np.float64) for s in (rows, cols))
     image = left @ covariance
     variance_i = np.einsum("id,id->i", image, left)
     variance_j = np.einsum("id,de,ie->i", right, covariance, right, optimize=True)
-    return _divide(image @ right.T, np.sqrt(np.outer(variance_i, variance_j)))
+    return divide(image @ right.T, np.sqrt(np.outer(variance_i, variance_j)))
 
 
 def true_phi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """phi of a known world's exact probabilities, in [-1, 1]; NaN if a feature fires never or always."""
     both, i, j, total = _true_counts(evidence, rows, cols)
-    return _divide(total * both - i * j, np.sqrt(i * (total - i)) * np.sqrt(j * (total - j)))
+    return divide(total * both - i * j, np.sqrt(i * (total - i)) * np.sqrt(j * (total - j)))
 
 
 def true_log_odds(evidence: Evidence, rows: Select, cols: Select) -> Tile:
@@ -132,7 +131,7 @@ def js(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     NaN for a feature that never fired. Shared tokens and small samples alone move it: see js_split.
     """
     own = evidence.mean_outputs_of(rows)
-    return 1 - js_divergence(own, None if _same(rows, cols) else evidence.mean_outputs_of(cols))
+    return 1 - js_divergence(own, None if same(rows, cols) else evidence.mean_outputs_of(cols))
 
 
 def js_split(evidence: Evidence, rows: Select, cols: Select) -> Tile:
@@ -144,7 +143,7 @@ def js_split(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """
     even, odd = evidence.output_halves
     across = js_divergence(even[rows], odd[cols])
-    if _same(rows, cols):
+    if same(rows, cols):
         other, own_i = across.T, across.diagonal()
         own_j = own_i
     else:
@@ -166,12 +165,12 @@ def self_divergence(evidence: Evidence, rows: Select) -> Float[np.ndarray, " row
 def true_js(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """1 - JSD in nats between the exact outputs of a known world, from 0.307 to 1."""
     outputs = _truth(evidence).outputs
-    return 1 - js_divergence(outputs[rows], None if _same(rows, cols) else outputs[cols])
+    return 1 - js_divergence(outputs[rows], None if same(rows, cols) else outputs[cols])
 
 
 def decoder(evidence: Evidence) -> Float[np.ndarray, "n width"]:
     """Directions as the network writes them, at unit length; NaN for a direction of length 0."""
-    return _unit(evidence.directions)
+    return unit_rows(evidence.directions)
 
 
 def encoder(evidence: Evidence) -> Float[np.ndarray, "n width"]:
@@ -180,13 +179,13 @@ def encoder(evidence: Evidence) -> Float[np.ndarray, "n width"]:
         raise ValueError(
             f"expected an encoder in {evidence.name!r}, found none: take the decoder's directions."
         )
-    return _unit(evidence.encoder)
+    return unit_rows(evidence.encoder)
 
 
 def centred(evidence: Evidence) -> Float[np.ndarray, "n width"]:
     """Decoder directions at unit length, less the mean of those that ever fired, at unit length again."""
     unit = decoder(evidence)
-    return _unit(unit - unit[evidence.is_alive()].mean(0))
+    return unit_rows(unit - unit[evidence.is_alive()].mean(0))
 
 
 def whitened(evidence: Evidence) -> Float[np.ndarray, "n width"]:
@@ -199,7 +198,7 @@ def whitened(evidence: Evidence) -> Float[np.ndarray, "n width"]:
     alive = unit[evidence.is_alive()].astype(np.float64)
     values, vectors = np.linalg.eigh(alive.T @ alive / len(alive))
     kept = values > 1e-6 * values.max()
-    return _unit(unit @ (vectors[:, kept] / np.sqrt(values[kept]) @ vectors[:, kept].T))
+    return unit_rows(unit @ (vectors[:, kept] / np.sqrt(values[kept]) @ vectors[:, kept].T))
 
 
 Measure = Callable[[Evidence, Select, Select], np.ndarray]
@@ -220,7 +219,14 @@ COOCCURRENCE: dict[str, Measure] = {
     "true_second_order": true_second_order,
 }
 
-SIMILARITY: dict[str, Measure] = {"js": js, "js_split": js_split, "true_js": true_js}
+SIMILARITY: dict[str, Measure] = {
+    "js": js,
+    "js_split": js_split,
+    "effect_cosine": effect_cosine,
+    "ablation_cosine": ablation_cosine,
+    "logit_cosine": logit_cosine,
+    "true_js": true_js,
+}
 
 DIRECTIONS: dict[str, Callable[[Evidence], np.ndarray]] = {
     "decoder": decoder,
@@ -314,20 +320,14 @@ def _profile_cosine(relation: Measure, evidence: Evidence, rows: Select, cols: S
         return values
 
     left = profiles(rows)
-    right = left if _same(rows, cols) else profiles(cols)
+    right = left if same(rows, cols) else profiles(cols)
     own = relation(evidence, rows, cols)
     own[ids[rows][:, None] == ids[cols]] = 0.0
     own[~evidence.is_alive()[rows]] = 0.0
     own[:, ~evidence.is_alive()[cols]] = 0.0
     rest_i = (left**2).sum(1, dtype=np.float64)[:, None] - own**2
     rest_j = (right**2).sum(1, dtype=np.float64)[None] - own**2
-    return _divide((left @ right.T).astype(np.float64), np.sqrt(np.maximum(rest_i * rest_j, 0.0)))
-
-
-def _same(rows: Select, cols: Select) -> bool:
-    if isinstance(rows, slice) or isinstance(cols, slice):
-        return isinstance(rows, slice) and isinstance(cols, slice) and rows == cols
-    return np.array_equal(rows, cols)
+    return divide((left @ right.T).astype(np.float64), np.sqrt(np.maximum(rest_i * rest_j, 0.0)))
 
 
 def _tile(matrix: np.ndarray, rows: Select, cols: Select) -> np.ndarray:
@@ -338,14 +338,3 @@ def _tile(matrix: np.ndarray, rows: Select, cols: Select) -> np.ndarray:
 
 def _positive(values: np.ndarray) -> np.ndarray:
     return np.where(values > 0, values, np.nan)
-
-
-def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Quotient; NaN where the divisor is 0 or undefined."""
-    above, below = np.broadcast_arrays(above, below)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
-
-
-def _unit(directions: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(directions, axis=1, keepdims=True)
-    return np.divide(directions, length, out=np.full(directions.shape, np.nan, np.float32), where=length > 0)

@@ -20,6 +20,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged, asymmetry_p,
                         pairs: [{i, j, cosine, cofired, expected, phi, similarity,
                                  promotes_i: [tokens], promotes_j: [tokens]}]},
+            causal: {n_features, effect_size, n_ablated, undone, with_cosine, with_outputs, with_cooccurrence,
+                     with_logits, logits_with_cosine}    correlations over pairs; may be left out,
             blob: {mean, mean_floor, mean_square, welch_bound, random_mean_square, kurtosis, random_kurtosis,
                    within: [{t, share, expected, expected_effective}]}     may be left out,
             histogram: {edges: [b + 1], counts: [b], null_density: [b] [, matched_density: [b]]},

@@ -118,15 +118,13 @@ def pair_table(
                 raise ValueError(
                     f"expected one of {', '.join(registry)}, found {name!r}: take a name that is there."
                 )
+    alive = evidence.sample(min_count=min_count, max_features=max_features, seed=seed)
     units = DIRECTIONS[direction](evidence)
-    alive = np.flatnonzero(evidence.is_alive(min_count) & np.isfinite(units).all(1))
     if len(alive) < 3:
         raise ValueError(
             f"expected 3 features or more that fired {min_count} times, found {len(alive)} in "
             f"{evidence.name!r}: lower min_count or read more tokens."
         )
-    if max_features is not None and len(alive) > max_features:
-        alive = np.sort(np.random.default_rng(seed).choice(alive, max_features, replace=False))
     table = PairTable(evidence, alive, (*cooccurrence, *similarity), units[alive])
     if table.n <= WHOLE:
         table.whole = _whole(table)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from compare.analysis import Choices, analyse
+from compare.causes import with_effects
 from compare.evidence import MANIFEST, Evidence, measure
 from compare.nulls import GaussianSurrogate
 from compare.progress import Step
@@ -79,6 +80,9 @@ class Arm:
     n_tokens: int | None = None
     """Tokens that each system is measured on; None for its whole stream."""
 
+    effects: Choices | None = None
+    """Which features' causal effects are measured as well; None where none are."""
+
     control_of: str | None = None
     """Name of the arm that this one is a control of."""
 
@@ -106,6 +110,7 @@ def surrogate_arm(arm: Arm, seed: int) -> Arm:
         "Gaussian inputs of the same mean and covariance, through the same features and all that follows them"
     )
     changes = {"name": "Gaussian surrogate", "group": "control", "note": note, "control_of": arm.name}
+    changes |= {"effects": None}
     return replace(arm, systems=systems, **changes)
 
 
@@ -135,6 +140,9 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
         which = f" seed {number + 1} of {arm.n_systems}" if arm.n_systems > 1 else ""
         with step(f"{arm.name}: measuring{which}") as progress:
             evidence = measure(system, n_tokens=arm.n_tokens, progress=progress)
+        if arm.effects is not None:
+            with step(f"{arm.name}: causal effects{which}") as progress:
+                evidence = with_effects(evidence, system, **asdict(arm.effects), progress=progress)
         evidence = replace(evidence, provenance=evidence.provenance | {"models": list(arm.models)})
         evidence.save(folder, overwrite=True)
 

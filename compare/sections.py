@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from compare import figures, figures_curve, figures_rules
-from compare.tables import TERMS, curve, examples, main_tables, rules
+from compare.tables import TERMS, curve, effects, examples, main_tables, rules
 
 Tables = dict[str, pd.DataFrame]
 """Every table of a report by the name of its CSV."""
@@ -111,6 +111,9 @@ SECTIONS = (
         "Rules",
         tabulate=rules,
         draw=draw_rules,
+    ),
+    Section(
+        "causal", "Causal effects: each feature added, and taken away", "Causal effects", tabulate=effects
     ),
     Section("histogram", "All cosines, and the orthogonal blob", "All cosines", draw=draw_histograms),
     Section("antipodal", "Antipodal pairs", "Antipodal pairs"),

@@ -60,6 +60,37 @@ class HasSite(Protocol):
 
 
 @runtime_checkable
+class Effects(Protocol):
+    """Mean shifts of next-token log-probabilities in nats, changed minus clean, over a stated sample."""
+
+    added: Float[Tensor, "some vocab"]
+    """When a feature's direction, times its amount, is added at every position of the sample."""
+
+    ablated: Float[Tensor, "some vocab"]
+    """When what a feature writes is taken away where it fires; NaN where it fires nowhere in the sample."""
+
+    n_ablated: Int[Tensor, " some"]
+    """Firings that `ablated` is a mean over."""
+
+
+@runtime_checkable
+class HasEffects(Protocol):
+    """Features can be added and taken away in the forward pass; provenance states the sample."""
+
+    unembedding: Float[Tensor, "vocab width"] | None
+    """What the network makes logits with from what its features write into; None where widths differ."""
+
+    def effects(
+        self,
+        features: Int[Tensor, " some"],
+        amounts: Float[Tensor, " some"],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Effects:
+        """Effects of some features, each added in the amount given, in units of its activation."""
+        ...
+
+
+@runtime_checkable
 class HasVocabulary(Protocol):
     """Output columns have names; a batch may carry `tokens` [tokens], the ids that were read."""
 

@@ -155,6 +155,12 @@ def examples(results: dict) -> dict[str, pd.DataFrame]:
     return {"examples": pd.DataFrame(rows)}
 
 
+def effects(results: dict) -> dict[str, pd.DataFrame]:
+    """A row an arm whose causal effects were measured, under the name of its CSV."""
+    rows = [{"arm": arm["name"]} | arm["causal"] for arm in results["arms"] if "causal" in arm]
+    return {"causal": pd.DataFrame(rows)}
+
+
 def pair_row(arm: dict, pair: dict) -> dict:
     """A pair with its arm; promoted tokens as they are, joined by spaces after quoting."""
     tokens = {key: " ".join(repr(token) for token in pair[key]) for key in ("promotes_i", "promotes_j")}

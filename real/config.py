@@ -43,6 +43,15 @@ class RealConfig:
     drop_first_position: bool = True
     """Whether the first token of each sequence is left out: without context, it is an outlier."""
 
+    effect_sequences: int = 200
+    """Sequences in which features are ablated where they fire, the first ones of those measured."""
+
+    effect_positions: int = 24
+    """Positions at which every feature is added, one in each of the first so many of these sequences."""
+
+    effect_firings: int = 8
+    """Firings of a feature that are ablated at most."""
+
     seed: int = 0
     """Decides which sequences of the text are read, and in which order."""
 
@@ -124,8 +133,14 @@ class SAEConfig:
     decay_share: float = 0.3
     """Share of the steps, at the end, over which the rate falls to zero."""
 
-    resample_every: int = 500
-    """Steps after which features that fired on none of them are given a new start, until the rate falls."""
+    silent_steps: int = 100
+    """A feature that fired in none of the last so many steps is silent, and is helped to fire again."""
+
+    revival: float = 1 / 32
+    """Weight of the loss with which silent features learn to explain what others leave (topk, abstopk)."""
+
+    revival_k: int = 64
+    """How many silent features take part in that on a token."""
 
     dtype: str = "float32"
     """Precision of the stored weights: float32, or float16 for half the size."""

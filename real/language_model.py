@@ -1,7 +1,7 @@
 """A causal language model of any kind: activations at a site, next-token probabilities, replacement."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -142,6 +142,48 @@ class LanguageModel:
         finally:
             remove()
         return seen[0], torch.softmax(logits.float().mul_(self.logit_scale), dim=-1)
+
+    @torch.no_grad()
+    def shifts(
+        self,
+        tokens: Int[Tensor, " context"],
+        site: str,
+        positions: Int[Tensor, " changes"],
+        values: Float[Tensor, "changes width"],
+        *,
+        chunk: int,
+    ) -> Iterator[Float[Tensor, "some vocab"]]:
+        """Shifts of next-token log-probabilities, in nats, when the site has another value at a position.
+
+        Each change is made alone and read at its own position, `chunk` of them at a time: they go through the
+        model side by side, each seeing the clean keys before its position and itself.
+        """
+        context = len(tokens)
+        clean = self.model(self._checked(tokens[None]), use_cache=True)
+        before = self._log_probabilities(clean.logits[0])
+        for some, value in zip(positions.split(chunk), values.split(chunk), strict=True):
+            some = some.to(self.device)
+            sees_clean = torch.arange(context, device=self.device) < some[:, None]
+            sees = torch.cat([sees_clean, torch.eye(len(some), dtype=torch.bool, device=self.device)], dim=1)
+            mask = torch.zeros(sees.shape, device=self.device)
+            mask.masked_fill_(~sees, torch.finfo(mask.dtype).min)
+            remove = self._hook(site, lambda _, value=value: value[None])
+            try:
+                logits = self.model(
+                    tokens.to(self.device)[some][None],
+                    position_ids=some[None],
+                    attention_mask=mask[None, None],
+                    past_key_values=clean.past_key_values,
+                    use_cache=True,
+                ).logits[0]
+            finally:
+                remove()
+            if clean.past_key_values is not None:
+                clean.past_key_values.crop(-len(some))
+            yield self._log_probabilities(logits) - before[some]
+
+    def _log_probabilities(self, logits: Float[Tensor, "tokens vocab"]) -> Float[Tensor, "tokens vocab"]:
+        return torch.log_softmax(logits.float() * self.logit_scale, dim=-1)
 
     @torch.no_grad()
     def logits(self, tokens: Int[Tensor, "sequences context"]) -> Float[Tensor, "tokens vocab"]:

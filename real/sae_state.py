@@ -6,17 +6,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from real.config import SAEConfig, sae_folder
 from real.controls import isotropic_directions, matched_directions, unit_rows
 from real.sae import SAE
 from real.sae_files import load_sae
-from real.sae_steps import Step, Weights, l1_step, topk_step
+from real.sae_steps import Step, Weights, add_revival, l1_step, topk_step
 
 Source = Callable[[int, int], Float[Tensor, "rows width"]]
 """Takes the number of a part and how many rows it has; gives activations, the same for the same part."""
+
+NEW_LENGTH = 0.2
+"""Of a new start's encoder row, beside the mean of those that fire (Bricken et al. 2023)."""
 
 FIRST_LOOK = 8192
 """Activations from which the scale and the mean of the inputs are taken."""
@@ -38,7 +41,7 @@ class State:
         self.scale = scale
         self.first_decoder = first_decoder
         self.step = 0
-        self.firings = torch.zeros(config.n_features, dtype=torch.int64)
+        self.last_fired = torch.zeros(config.n_features, dtype=torch.int64)
         self.is_frozen = config.decoder != "trained"
         trained = [
             tensor for tensor in self.weights if not (self.is_frozen and tensor is self.weights.decoder)
@@ -75,12 +78,14 @@ class State:
         if not self.is_frozen:
             decoder.div_(decoder.norm(dim=1, keepdim=True))
         self.step += 1
-        self.firings += found.firings
-        every = self.config.resample_every
-        if every and self.step % every == 0:
-            if self.config.rate(self.step) == self.config.learning_rate:
-                self._give_new_starts(inputs, found.residual)
-            self.firings.zero_()
+        self.last_fired[found.firings > 0] = self.step
+        is_plateau = self.config.rate(self.step) == self.config.learning_rate
+        if (
+            self.config.architecture == "standard"
+            and self.step % self.config.silent_steps == 0
+            and is_plateau
+        ):
+            self._give_new_starts(inputs, found.residual)
         return found
 
     def describe(self, batch: Float[Tensor, "tokens width"], found: Step) -> dict:
@@ -92,7 +97,7 @@ class State:
             "loss": found.loss.item(),
             "explained_variance": 1 - found.residual.square().sum().item() / spread,
             "l0": found.firings.sum().item() / len(batch),
-            "silent_share": (self.firings == 0).double().mean().item(),
+            "silent_share": self.is_silent().double().mean().item(),
             "cosine_with_start": self.cosine_with_start(),
         }
 
@@ -117,7 +122,7 @@ class State:
         """Write a checkpoint, whole or not at all."""
         from safetensors.torch import save_file
 
-        tensors = {"first_decoder": self.first_decoder, "firings": self.firings}
+        tensors = {"first_decoder": self.first_decoder, "last_fired": self.last_fired}
         tensors |= {name: tensor.detach() for name, tensor in self.weights._asdict().items()}
         for name, moments in self._moments().items():
             tensors |= {f"{name}.{key}": value for key, value in moments.items()}
@@ -143,7 +148,7 @@ class State:
             )
         weights = Weights(*(tensors[name] for name in Weights._fields))
         state = cls(config, weights, scale=about["scale"], first_decoder=tensors["first_decoder"])
-        state.step, state.firings = about["step"], tensors["firings"]
+        state.step, state.last_fired = about["step"], tensors["last_fired"]
         for name, tensor in state.weights._asdict().items():
             moments = {
                 key.removeprefix(f"{name}."): value
@@ -154,11 +159,20 @@ class State:
                 state.adam.state[tensor] = moments
         return state
 
+    def is_silent(self) -> Bool[Tensor, " features"]:
+        """Which features fired in none of the last `silent_steps` steps."""
+        return self.step - self.last_fired >= self.config.silent_steps
+
     def _gradients(self, inputs: Float[Tensor, "tokens width"]) -> Step:
-        if self.config.architecture == "standard":
-            return l1_step(inputs, self.weights, self.config.l1, frozen=self.is_frozen)
-        signed = self.config.architecture == "abstopk"
-        return topk_step(inputs, self.weights, self.config.k, signed=signed, frozen=self.is_frozen)
+        config = self.config
+        if config.architecture == "standard":
+            return l1_step(inputs, self.weights, config.l1, frozen=self.is_frozen)
+        signed = config.architecture == "abstopk"
+        found = topk_step(inputs, self.weights, config.k, signed=signed, frozen=self.is_frozen)
+        silent = self.is_silent().nonzero()[:, 0]
+        if config.revival and len(silent):
+            add_revival(found, inputs, self.weights, silent, config.revival_k, config.revival)
+        return found
 
     def _moments(self) -> dict[str, dict[str, Tensor]]:
         """Adam's state by the weights' names; a frozen decoder has none."""
@@ -172,11 +186,11 @@ class State:
 
         Their Adam moments and biases begin at zero. A frozen row stays, and its encoder goes back to it.
         """
-        silent = (self.firings == 0).nonzero()[:, 0][: len(inputs)]
+        silent = self.is_silent().nonzero()[:, 0][: len(inputs)]
         if len(silent) == 0:
             return
         encoder, decoder, b_enc, _ = self.weights
-        length = encoder.norm(dim=1)[self.firings > 0].mean()
+        length = NEW_LENGTH * encoder.norm(dim=1)[~self.is_silent()].mean()
         if not self.is_frozen:
             weights = residual.square().sum(1)
             drawn = weights.multinomial(len(silent), generator=generator(self.config.seed, self.step))

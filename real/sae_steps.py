@@ -41,21 +41,76 @@ class Step(NamedTuple):
 def topk_step(
     inputs: Float[Tensor, "tokens width"], weights: Weights, k: int, *, signed: bool, frozen: bool
 ) -> Step:
-    """TopK: nothing of size tokens x features is touched after the k largest of each token are known.
-
-    Decoding is a sum of k rows a token; both weight gradients are sums over the tokens on which a feature
-    fired, found by sorting the tokens x k firings by feature once.
-    """
+    """TopK: nothing of size tokens x features is touched after the k largest of each token are known."""
     encoder, decoder, b_enc, b_dec = weights
     n_tokens, n_features = len(inputs), len(b_enc)
     values, features = top_k(before(inputs, weights), k, signed=signed)
-    values.requires_grad_()
+    found = sparse_decoding(inputs, inputs - b_dec, decoder, values, features, frozen=frozen)
+    gradients = Weights(
+        encoder=found.encoder.addr_(found.b_enc, b_dec, alpha=-1),
+        decoder=found.decoder,
+        b_enc=found.b_enc,
+        b_dec=found.at_output.sum(0) - found.b_enc @ encoder,
+    )
+    residual = found.at_output * (n_tokens / 2)
+    is_on = torch.bincount(features.flatten(), weights=(values != 0).flatten().double(), minlength=n_features)
+    return Step(gradients, residual.square().sum() / n_tokens, residual, is_on.long())
+
+
+def add_revival(
+    step: Step,
+    inputs: Float[Tensor, "tokens width"],
+    weights: Weights,
+    silent: Int[Tensor, " silent"],
+    k: int,
+    weight: float,
+) -> None:
+    """Add to a step's gradients those of the AuxK loss (Gao et al. 2024, section 2.4) for silent features.
+
+    The loss is `weight` times the squared error with which the k silent features that are largest at a token
+    reconstruct what all others left of it. It costs in proportion to how many features are silent.
+    """
+    encoder, decoder, b_enc, b_dec = (
+        tensor[silent] if name != "b_dec" else tensor for name, tensor in weights._asdict().items()
+    )
+    there = Weights(encoder, decoder, b_enc, b_dec)
+    values, features = top_k(before(inputs, there), min(k, len(silent)), signed=False)
+    frozen = step.gradients.decoder is None
+    found = sparse_decoding(inputs, -step.residual, decoder, values, features, frozen=frozen)
+    found.encoder.addr_(found.b_enc, b_dec, alpha=-1)
+    for name in ("encoder", "b_enc") if frozen else ("encoder", "b_enc", "decoder"):
+        getattr(step.gradients, name).index_add_(0, silent, getattr(found, name), alpha=weight)
+
+
+class Decoding(NamedTuple):
+    """Gradients of the squared error with which k rows a token reconstruct something."""
+
+    encoder: Float[Tensor, "features width"]
+    """As if nothing were taken off what the encoder reads."""
+
+    decoder: Float[Tensor, "features width"] | None
+    b_enc: Float[Tensor, " features"]
+    at_output: Float[Tensor, "tokens width"]
+
+
+def sparse_decoding(
+    inputs: Float[Tensor, "tokens width"],
+    target: Float[Tensor, "tokens width"],
+    decoder: Float[Tensor, "features width"],
+    values: Float[Tensor, "tokens k"],
+    features: Int[Tensor, "tokens k"],
+    *,
+    frozen: bool,
+) -> Decoding:
+    """Decoding is a sum of k rows a token; both weight gradients are sums over the tokens on which a feature
+    fired, found by sorting the tokens x k firings by feature once.
+    """
+    n_tokens, n_features, k = len(inputs), len(decoder), values.shape[1]
+    leaf = values.detach().requires_grad_()
     with torch.enable_grad():
-        written = embedding_bag(features, decoder.detach(), per_sample_weights=values, mode="sum")
-    residual = written.detach() + b_dec - inputs
-    at_output = residual * (2 / n_tokens)
-    (at_values,) = torch.autograd.grad(written, values, at_output)
-    values = values.detach()
+        written = embedding_bag(features, decoder.detach(), per_sample_weights=leaf, mode="sum")
+    at_output = (written.detach() - target).mul_(2 / n_tokens)
+    (at_values,) = torch.autograd.grad(written, leaf, at_output)
     at_values.mul_(values != 0)
 
     flat = features.flatten()
@@ -67,17 +122,12 @@ def topk_step(
     def sum_over_firings(rows: Tensor, amounts: Tensor) -> Float[Tensor, "features width"]:
         return embedding_bag(tokens, rows, starts, per_sample_weights=amounts.flatten()[order], mode="sum")
 
-    at_b_enc = torch.zeros_like(b_enc).index_add_(0, flat, at_values.flatten())
-    at_encoder = sum_over_firings(inputs, at_values)
-    at_encoder.addr_(at_b_enc, b_dec, alpha=-1)
-    gradients = Weights(
-        encoder=at_encoder,
+    return Decoding(
+        encoder=sum_over_firings(inputs, at_values),
         decoder=None if frozen else sum_over_firings(at_output, values),
-        b_enc=at_b_enc,
-        b_dec=at_output.sum(0) - at_b_enc @ encoder,
+        b_enc=inputs.new_zeros(n_features).index_add_(0, flat, at_values.flatten()),
+        at_output=at_output,
     )
-    is_on = torch.bincount(flat, weights=(values != 0).flatten().double(), minlength=n_features)
-    return Step(gradients, residual.square().sum() / n_tokens, residual, is_on.long())
 
 
 def l1_step(inputs: Float[Tensor, "tokens width"], weights: Weights, l1: float, *, frozen: bool) -> Step:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from real.causal import Effects, Progress, causal_effects
 from real.config import RealConfig
 from real.hashes import weights_sha256
 from real.language_model import LanguageModel
@@ -33,7 +34,7 @@ class Batch:
 
 
 class RealSystem:
-    """Presents System, HasEncoder, HasSite, HasVocabulary and HasProvenance.
+    """Presents System, HasEncoder, HasSite, HasEffects, HasVocabulary and HasProvenance.
 
     Inputs are the site's activations as the SAE reads them, before its bias is taken off; `encoder` is the
     slope of the pre-activations in them. Batches hold whole sequences, numbered over the stream.
@@ -90,6 +91,23 @@ class RealSystem:
     def n_tokens(self) -> int:
         """How many tokens a stream holds."""
         return len(self.blocks) * (self.config.context - self.config.drop_first_position)
+
+    @property
+    def unembedding(self) -> Float[Tensor, "vocab width"] | None:
+        """The language model's output embedding, where it is as wide as the site."""
+        weight = self.language_model.model.get_output_embeddings().weight
+        return weight if weight.shape[1] == self.sae.width else None
+
+    def effects(
+        self,
+        features: Int[Tensor, " some"],
+        amounts: Float[Tensor, " some"],
+        progress: Progress | None = None,
+    ) -> Effects:
+        """See causal_effects."""
+        return causal_effects(
+            self.language_model, self.sae, self.blocks, self.config, features, amounts, progress=progress
+        )
 
     def stream(self) -> Iterator[Batch]:
         """The same batches at every call."""

@@ -7,6 +7,17 @@ seed and mean nothing. Verdicts are left to compare.hypotheses.judge(), as in a 
 import numpy as np
 
 CELLS = [(co, sim) for co in ("exclusive", "independent", "co-occurring") for sim in ("similar", "different")]
+CAUSAL = {
+    "n_features": 2048.0,
+    "effect_size": 0.12,
+    "n_ablated": 6.5,
+    "undone": 0.71,
+    "with_cosine": 0.62,
+    "with_outputs": 0.21,
+    "with_cooccurrence": 0.05,
+    "with_logits": 0.55,
+    "logits_with_cosine": 0.8,
+}
 SPECIFICATIONS = [
     ("preactivation_correlation", "js", "none"),
     ("preactivation_correlation", "js_split", "product"),
@@ -120,6 +131,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
             )
         ],
         "antipodal": antipodal(generator, n_features, real),
+        **({"causal": CAUSAL} if real else {}),
         "blob": blob(n_features, width),
         "histogram": histogram(generator, width, n_pairs),
         "map": post_map(generator, means, n_pairs),

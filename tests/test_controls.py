@@ -4,6 +4,8 @@ import pytest
 import torch
 from tiny_models import FAMILIES, tiny_language_model
 
+from compare.system import check_system
+from real.config import RealConfig, SAEConfig
 from real.controls import (
     entropy_matching_scale,
     isotropic_directions,
@@ -11,6 +13,9 @@ from real.controls import (
     mean_entropy,
     rerandomise,
 )
+from real.sae import SAE
+from real.system import RealSystem
+from real.untrained import untrained_system
 
 SAMPLE = torch.randint(256, (4, 16), generator=torch.Generator().manual_seed(1))
 
@@ -97,3 +102,27 @@ def test_the_matching_scale_gives_the_entropy_that_was_asked_for(entropy):
 def test_logits_that_say_nothing_cannot_be_scaled():
     with pytest.raises(ValueError, match="hardly differ"):
         entropy_matching_scale(torch.zeros(5, 10), 1.0)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_rerandomised_model_with_its_own_sae_goes_through_the_same_door(kept):
+    weights = torch.randn(24, 16, generator=generator(2))
+    sae = SAE(
+        architecture="standard",
+        W_enc=weights.T,
+        W_dec=weights,
+        b_enc=torch.zeros(24),
+        b_dec=torch.zeros(16),
+    )
+    reads = RealConfig(context=SAMPLE.shape[1], batch_tokens=64)
+    trained = RealSystem(tiny_language_model(), sae, SAMPLE, reads)
+    config = SAEConfig(n_features=24, k=3, n_activations=640, batch=64, part=64)
+    system = untrained_system(trained, config, keep_embeddings=kept)
+    check_system(system)
+    assert torch.equal(system.blocks, trained.blocks)
+    assert len(system.directions) == 24
+    assert system.provenance["inputs"]["model"] != trained.provenance["inputs"]["model"]
+    assert system.provenance["inputs"]["text"] == trained.provenance["inputs"]["text"]
+    assert "24 features, TopK, k = 3" in system.provenance["config"]["sae"]
+    again = untrained_system(trained, config, keep_embeddings=kept)
+    assert torch.equal(again.directions, system.directions)

@@ -7,7 +7,7 @@ import torch
 from real.config import SAEConfig
 from real.sae_files import load_sae, save_sae
 from real.sae_state import State
-from real.sae_steps import Weights, l1_step, topk_step
+from real.sae_steps import Weights, add_revival, l1_step, topk_step
 from real.sae_training import train_sae
 
 WIDTH = 16
@@ -69,6 +69,38 @@ def test_l1_gradients_equal_autograd():
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10, msg=name)
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_silent_features_get_the_gradients_of_the_auxk_loss_and_no_others_do(frozen):
+    inputs, weights, silent, k = draw(40, WIDTH), some_weights(), torch.tensor([3, 8, 9, 20, 29]), 2
+    found = topk_step(inputs, weights, 4, signed=False, frozen=frozen)
+    clean = Weights(*(None if part is None else part.clone() for part in found.gradients))
+    add_revival(found, inputs, weights, silent, k, weight=0.5)
+    leaves = Weights(*(tensor.clone().requires_grad_() for tensor in weights))
+    before = (inputs - leaves.b_dec.detach()) @ leaves.encoder[silent].T + leaves.b_enc[silent]
+    missing = -found.residual  # what the others left
+    wrong = largest(before, k, signed=False) @ leaves.decoder[silent] - missing
+    (0.5 * wrong.square().sum(1).mean()).backward()
+    for name in ("encoder", "b_enc") if frozen else ("encoder", "b_enc", "decoder"):
+        gained = getattr(found.gradients, name) - getattr(clean, name)
+        torch.testing.assert_close(gained, getattr(leaves, name).grad, rtol=1e-10, atol=1e-10, msg=name)
+        others = [i for i in range(30) if i not in silent.tolist()]
+        assert torch.equal(getattr(found.gradients, name)[others], getattr(clean, name)[others])
+    assert torch.equal(found.gradients.b_dec, clean.b_dec)
+
+
+def test_silent_features_of_a_topk_learn_to_fire_again():
+    last_fired = []
+    for revival in (0.0, 1 / 32):
+        state = State.start(replace(SMALL, silent_steps=5, revival_k=4, revival=revival), planted)
+        with torch.no_grad():
+            state.weights.encoder[3:6] *= 1e-3  # too faint ever to be among the two largest
+        for step in range(150):
+            state.update(planted(step, 128))
+        last_fired.append(state.last_fired[3:6])
+    assert not last_fired[0].any()
+    assert (last_fired[1] > 0).sum() >= 2  # twelve directions are planted, so not all 24 are needed
+
+
 def test_a_frozen_decoder_has_no_gradient_and_the_others_are_the_same():
     inputs, weights = draw(40, WIDTH), some_weights()
     for free, frozen in [
@@ -94,7 +126,7 @@ def planted(part: int, n_rows: int) -> torch.Tensor:
 
 SMALL = SAEConfig(
     n_features=24, k=2, n_activations=38_400, batch=128, part=1280, learning_rate=1e-2, warmup_steps=10,
-    resample_every=50, checkpoint_every=1000,
+    silent_steps=50, checkpoint_every=1000,
 )  # fmt: skip
 
 
@@ -115,7 +147,7 @@ def test_planted_directions_are_found(tmp_path, architecture):
 
 
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
-    config = replace(SMALL, n_activations=6400, checkpoint_every=7, resample_every=20)
+    config = replace(SMALL, n_activations=6400, checkpoint_every=7, silent_steps=20)
     whole = train_sae(planted, config, tmp_path / "whole")
 
     def dying(part, n_rows):
@@ -168,7 +200,7 @@ def test_a_matched_decoder_has_the_second_moment_of_the_one_it_is_like(tmp_path)
 
 
 def test_silent_features_are_given_new_starts():
-    config = replace(SMALL, resample_every=5, warmup_steps=1)
+    config = replace(SMALL, architecture="standard", silent_steps=5, warmup_steps=1)
     state = State.start(config, planted)
     with torch.no_grad():
         state.weights.b_enc[3:6] = -1e6

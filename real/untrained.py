@@ -1,0 +1,34 @@
+"""A language model that learned nothing, with an SAE of its own: the control for all that training did."""
+
+import dataclasses
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from real.config import SAEConfig
+from real.controls import rerandomise
+from real.sae_on_text import TextActivations, describe
+from real.sae_training import Progress, train_sae
+from real.system import RealSystem
+
+ENTROPY_SEQUENCES = 16
+"""Sequences on which the outputs' entropy is brought to the trained model's."""
+
+
+def untrained_system(
+    trained: RealSystem, config: SAEConfig, *, keep_embeddings: bool, progress: Progress | None = None
+) -> RealSystem:
+    """The same text through the same architecture, each tensor drawn anew, and an SAE trained on that.
+
+    The SAE learns from the very tokens that are measured: what it finds in them is there to be found.
+    """
+    model = rerandomise(
+        trained.language_model,
+        trained.blocks[:ENTROPY_SEQUENCES],
+        seed=config.seed,
+        keep_embeddings=keep_embeddings,
+    )
+    source = TextActivations(model, trained.blocks, trained.config, config.seed)
+    with TemporaryDirectory() as folder:
+        sae = train_sae(source, config, Path(folder) / "sae", progress=progress)
+    named = dataclasses.replace(trained.config, model=model.name, sae=f"its own: {describe(config)}")
+    return RealSystem(model, sae, trained.blocks, named, text_sha256=trained.text_sha256)
