@@ -1,10 +1,7 @@
 """Everything measured of one system in one pass, saved with its provenance and hashes."""
 
 import json
-import os
 import platform
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -18,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from compare.contexts import Contexts, tokens_of
+from compare.folders import whole_folder
 from compare.kernels import fired
 from compare.moments import CoFiring, Covariance, MeanOutputs
 from compare.portrait import Portrait
@@ -189,20 +187,8 @@ class Evidence(Portrait):
                 f"expected a new folder, found an Evidence in {folder}: pass overwrite=True or choose "
                 "another folder."
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(folder)
-        partial = folder.with_name(f"{_partial_prefix(folder)}{os.getpid()}-{uuid.uuid4().hex[:8]}")
-        partial.mkdir()
-        try:
+        with whole_folder(folder) as partial:
             self._write(partial)
-            replaced = partial.with_name(f"{partial.name}-replaced")
-            if folder.exists():
-                folder.rename(replaced)
-            partial.rename(folder)
-            shutil.rmtree(replaced, ignore_errors=True)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
         return folder
 
     @classmethod
@@ -381,25 +367,3 @@ def _read_manifest(folder: Path) -> dict:
             "this version."
         )
     return manifest
-
-
-def _partial_prefix(folder: Path) -> str:
-    return f".{folder.name}.partial-{platform.node()}-"
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove what runs on this machine left beside the folder when they were killed."""
-    for path in folder.parent.glob(f"{_partial_prefix(folder)}*"):
-        process = int(path.name.removeprefix(_partial_prefix(folder)).split("-")[0])
-        if not _is_running(process):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,0 +1,50 @@
+"""Folders that appear whole or not at all."""
+
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `folder` in the end; after an error none is left."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder)
+    partial = folder.with_name(f"{_partial_prefix(folder)}{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    partial.mkdir()
+    try:
+        yield partial
+        replaced = partial.with_name(f"{partial.name}-replaced")
+        if folder.exists():
+            folder.rename(replaced)
+        partial.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _partial_prefix(folder: Path) -> str:
+    return f".{folder.name}.partial-{platform.node()}-"
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what runs on this machine left beside the folder when they were killed."""
+    for path in folder.parent.glob(f"{_partial_prefix(folder)}*"):
+        process = int(path.name.removeprefix(_partial_prefix(folder)).split("-")[0])
+        if not _is_running(process):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
