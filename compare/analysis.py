@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
+from compare.blob import GROUPS, NULL_DICTIONARIES, Blob, blob, matched_null
 from compare.causes import causal_results
 from compare.cells import Cells, combine_seeds, estimate, measure_cells
 from compare.evidence import Evidence
 from compare.examples import Levels, example_pairs
 from compare.fitted import Fit
-from compare.geometry import Antipodal, antipodal, blob
+from compare.geometry import Antipodal, antipodal, unit_rows
+from compare.hidden import hidden
 from compare.measures import cooccurrence_level, similarity_level
 from compare.nulls import cosine_density, effective_dimension, matched_density
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
@@ -96,8 +98,11 @@ class Seed(NamedTuple):
     examples: list[dict]
 
 
-def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
-    """The numbers of one arm: cells, regressions, antipodal pairs, histogram, map (see compare/page.py)."""
+def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = True) -> dict:
+    """The numbers of one arm: cells, regressions, antipodal pairs, histogram, map (see compare/page.py).
+
+    `power` asks as well what alignments would have been found.
+    """
     seeds = [analyse_seed(evidence, choices) for evidence in evidences]
     first = seeds[0]
     counts = sum(histogram(seed.table, COSINE_EDGES) for seed in seeds)
@@ -123,7 +128,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices) -> dict:
             if first.evidence.logit_metric is None
             else {"causal": causal_results([s.table for s in seeds])}
         ),
-        "blob": blob(directions).to_results(),
+        **blob_results(directions, choices.seed, power),
         "histogram": {
             "edges": COSINE_EDGES.tolist(),
             "counts": counts.tolist(),
@@ -296,6 +301,28 @@ def promoted_tokens(evidence: Evidence, features: Int[np.ndarray, " k"]) -> list
     best = np.argsort(-gain, axis=1, kind="stable")[:, :N_PROMOTED]
     names = evidence.vocabulary or [f"output {k}" for k in range(len(base))]
     return [[names[token] for token in row] for row in best]
+
+
+def blob_results(directions: Float[np.ndarray, "n width"], seed: int, power: bool) -> dict:
+    """The keys `blob`, `shape` and, if asked for, `hidden`."""
+    null = matched_null(unit_rows(directions), seed=seed)
+    found = blob(directions, null=null, seed=seed)
+    results = {"blob": found.to_results(), "shape": shape_rows(found)}
+    return results | ({"hidden": hidden(directions, found, null, seed=seed).to_results()} if power else {})
+
+
+def shape_rows(found: Blob) -> list[dict]:
+    """Numbers of the shape that a hypothesis can be about, with errors from deleting groups of features."""
+    one = found.within.set_index("t").loc[1.0]
+    numbers = {
+        "mean square x width": (found.mean_square * found.width, found.mean_square_se * found.width),
+        "within 1 sd, less matched": (
+            one["share"] - one["expected_matched"],
+            (one["se"] ** 2 + one["matched_sd"] ** 2 / NULL_DICTIONARIES) ** 0.5,
+        ),
+    }
+    df = min(GROUPS, found.n_features) - 1
+    return [{"name": name} | estimate(float(value), float(se), df) for name, (value, se) in numbers.items()]
 
 
 def map_results(pictures: Sequence[PairMap]) -> dict:

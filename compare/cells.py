@@ -27,6 +27,8 @@ MARGIN = 0.1
 """Half-width of what counts as zero, in units of the noise floor 1 / sqrt(effective dimension)."""
 
 CONFIDENCE = 0.95
+POWER = 0.8
+"""Of finding a mean as large as `detectable`."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def estimate(mean: float, se: float, df: int, margin: float | None = None) -> di
             float(max(t.sf((margin + mean) / se), t.sf((margin - mean) / se))) if t else np.nan
         )
         found["smallest_bound"] = float(max(abs(mean - half), abs(mean + half)))
+        found["detectable"] = float(half + t.ppf(POWER) * se) if t else np.nan
     return found
 
 
@@ -214,23 +217,6 @@ def least_feasible_mean(cell: Bool[np.ndarray, "n n"]) -> float:
         value, vector = eigsh(adjacency, k=1, which="SA", tol=1e-3, v0=start)
         lowest = value[0] - np.linalg.norm(adjacency @ vector[:, 0] - value[0] * vector[:, 0])
     return float(max(lowest * m / (2 * n_pairs), -1.0))
-
-
-def four_cell_p(cells: Cells, *, apart: str = "exclusive") -> float:
-    """p-value of the post's whole table as an intersection-union test; NaN where a cell has none.
-
-    The claim holds only if all four parts hold: below zero in both cells of `apart` ("do not co-occur" may
-    be read as exclusive or as independent), above zero where co-occurring and similar, equivalent to zero
-    where co-occurring and different. So its p-value is the largest of the four.
-    """
-    p = cells.table.set_index(["cooccurrence", "similarity"])
-    parts = [
-        p.loc[(apart, "similar"), "p_below"],
-        p.loc[(apart, "different"), "p_below"],
-        p.loc[("co-occurring", "similar"), "p_above"],
-        p.loc[("co-occurring", "different"), "p_equivalence"],
-    ]
-    return float(np.max(parts))
 
 
 def combine_seeds(seeds: Sequence[Cells]) -> Cells:

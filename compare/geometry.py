@@ -1,4 +1,4 @@
-"""Directions by themselves: antipodal pairs and the orthogonal blob, each against random directions.
+"""Antipodal pairs: directions by themselves, against random directions.
 
 Three nulls, from weak to strong: uniform directions (Beta(d)), uniform in the effective dimension
 (Beta(d_eff)), and random directions with the dictionary's own second moment ("covariance", the default): an
@@ -47,9 +47,6 @@ def cosine_blocks(
         block = unit[first : first + ROWS] @ unit.T
         block[np.arange(len(block)), first + np.arange(len(block))] = with_itself
         yield first, block
-
-
-# --- antipodal pairs
 
 
 @dataclass(frozen=True)
@@ -201,69 +198,3 @@ def sign_flip_test(unit: Float[np.ndarray, "n width"], *, seed: int = 0) -> dict
     excess = float(balance.sum() / 2)
     flipped = ((balance @ signs) * signs).sum(0, dtype=np.float64) / 2
     return {"excess": excess, "tau": tau, "p": float((1 + (flipped >= excess).sum()) / (1 + FLIPS))}
-
-
-# --- the orthogonal blob
-
-
-@dataclass(frozen=True)
-class Blob:
-    """Shape of all cosines of a dictionary, beside what geometry allows and random directions give."""
-
-    n_features: int
-    width: int
-    d_eff: float
-    mean: float
-    mean_floor: float
-    """-1 / (n - 1): no mean over all pairs is lower."""
-
-    mean_square: float
-    welch_bound: float
-    """(n - d) / (d (n - 1)): no mean square is lower (0 where n <= d)."""
-
-    random_mean_square: float
-    """1 / d."""
-
-    kurtosis: float
-    """Excess kurtosis about zero; random directions have -6 / (d + 2)."""
-
-    random_kurtosis: float
-    within: pd.DataFrame
-    """Share of pairs with |cosine| < t / sqrt(d): columns t, share, expected, expected_effective."""
-
-    def to_results(self) -> dict:
-        """The key `blob` of an arm in results.json."""
-        numbers = {name: value for name, value in vars(self).items() if name != "within"}
-        return numbers | {"within": self.within.to_dict("records")}
-
-
-def blob(
-    directions: Float[np.ndarray, "n width"], multiples: tuple[float, ...] = (0.5, 1.0, 2.0, 3.0)
-) -> Blob:
-    """Moments of the cosines of all pairs, and the shares near zero, in one pass over blocks."""
-    unit = unit_rows(directions)
-    n, width = unit.shape
-    d_eff = effective_dimension(unit)
-    bounds = np.array(multiples) / width**0.5
-    sums, inside = np.zeros(3), np.zeros(len(bounds))
-    for _, block in cosine_blocks(unit):
-        square = np.nan_to_num(block).astype(np.float64) ** 2
-        sums += np.nansum(block, dtype=np.float64), square.sum(), (square**2).sum()
-        inside += [(np.abs(block) < bound).sum() for bound in bounds]
-    mean, second, fourth = (sums / (n * (n - 1))).tolist()
-    within = pd.DataFrame({"t": multiples, "share": inside / (n * (n - 1))})
-    for name, dimension in (("expected", float(width)), ("expected_effective", d_eff)):
-        within[name] = 1 - 2 * cosine_cdf(-bounds, dimension)
-    return Blob(
-        n_features=n,
-        width=width,
-        d_eff=d_eff,
-        mean=mean,
-        mean_floor=-1 / (n - 1),
-        mean_square=second,
-        welch_bound=max((n - width) / (width * (n - 1)), 0.0),
-        random_mean_square=1 / width,
-        kurtosis=fourth / second**2 - 3,
-        random_kurtosis=-6 / (width + 2),
-        within=within,
-    )

@@ -100,14 +100,15 @@ def effective_dimension(directions: Float[np.ndarray, "n width"]) -> float:
 def matched_root(
     unit: Float[np.ndarray, "n width"], rng: np.random.Generator
 ) -> Float[np.ndarray, "width width"]:
-    """C^1/2 such that unit(C^1/2 g), g Gaussian, has the second moment S of these directions.
+    """C^1/2 such that unit(C^1/2 g), g Gaussian, has the second moment S that these directions were drawn
+    from.
 
     With C = S the second moment would come out flatter than S, and a skewed but random dictionary would
     seem full of antipodal pairs. C shares its eigenvectors with S; its eigenvalues are a fixed point, found
     on 4,096 draws.
     """
     wanted, vectors = np.linalg.eigh(unit.T.astype(np.float64) @ unit / len(unit))
-    wanted = wanted.clip(0)
+    wanted = without_sampling(wanted.clip(0), len(unit))
     squares = rng.standard_normal((4096, len(wanted))) ** 2
     values = wanted.copy()
     for _ in range(FIXED_POINT_STEPS):
@@ -115,6 +116,19 @@ def matched_root(
         found = (shares / shares.sum(1, keepdims=True)).mean(0)
         values = np.where(wanted > 0, values * wanted / np.where(found > 0, found, 1), 0)
     return (vectors * values**0.5 @ vectors.T).astype(np.float32)
+
+
+def without_sampling(values: Float[np.ndarray, " width"], n: int) -> Float[np.ndarray, " width"]:
+    """Eigenvalues of a second moment of n directions, drawn together until sum l^2 is what it was in the
+    distribution.
+
+    n unit rows of second moment S have E sum l^2 = sum S^2 + (1 - sum S^2) / n: random directions look
+    anisotropic by having been drawn, and cosines drawn from that would be too wide (by d / n in the square).
+    """
+    flat, found = 1 / len(values), (values**2).sum()
+    wanted = (found - 1 / n) / (1 - 1 / n)
+    keep = np.sqrt(max(wanted - flat, 0.0) / (found - flat)) if found > flat else 0.0
+    return flat + keep * (values - flat)
 
 
 def matched_density(

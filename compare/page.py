@@ -22,8 +22,14 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
                                  promotes_i: [tokens], promotes_j: [tokens]}]},
             causal: {n_features, effect_size, n_ablated, undone, with_cosine, with_outputs, with_cooccurrence,
                      with_logits, logits_with_cosine}    correlations over pairs; may be left out,
-            blob: {mean, mean_floor, mean_square, welch_bound, random_mean_square, kurtosis, random_kurtosis,
-                   within: [{t, share, expected, expected_effective}]}     may be left out,
+            blob: {mean, mean_floor, mean_square, mean_square_se, welch_bound, random_mean_square,
+                   matched_mean_square, kurtosis, kurtosis_se, random_kurtosis, matched_kurtosis, shape_p,
+                   null_mean, null_sd, null_share,
+                   within: [{t, share, se, expected, expected_effective, expected_matched, matched_sd}]},
+                                                                           may be left out
+            shape: [{name, mean, se, low, high, df, p_below, p_above}]     numbers that claims can be about,
+            hidden: {power: [{share, size, alignment, power}], smallest: [{share, size, alignment, sd}],
+                     hidden: [{alignment, share}]}                         not in controls,
             histogram: {edges: [b + 1], counts: [b], null_density: [b] [, matched_density: [b]]},
             specification_curve: {problem: str | null, n_features, n_specifications, permutations,
                 joint: [{term, specifications, median, null_low, null_high, p_median, sign, share, p_share,
@@ -42,8 +48,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
 
     a cell: {cooccurrence: "exclusive" | "independent" | "co-occurring", similarity: "similar" | "different",
              n_pairs, n_features, mean, se, low, high, df, p_below, p_above, margin, p_equivalence,
-             smallest_bound, sd, null_sd, quantiles: {"0.01": ...}, share_below, share_above, null_share,
-             share_below_se, share_above_se, feasible_from, problem: str | null [, seed_sd],
+             smallest_bound, detectable, sd, null_sd, quantiles: {"0.01": ...}, share_below, share_above,
+             null_share, share_below_se, share_above_se, feasible_from, problem: str | null [, seed_sd],
              claim, verdict, reason}                       these three from judge, null in controls
     a difference in differences: {against: "exclusive" | "independent", mean, se, low, high, df, p_below,
                                   p_above [, seed_sd]}
@@ -61,6 +67,7 @@ from typing import TYPE_CHECKING
 from compare import figures, wording
 from compare.explorer import explorer_data
 from compare.sections import Tables, drawings, shown, tables
+from compare.tables_geometry import hidden_sentences
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -163,6 +170,7 @@ def environment() -> "Environment":
         interval=wording.interval,
         quantity=quantity,
         typographic=typographic,
+        hidden_sentences=hidden_sentences,
     )
     return made
 

@@ -150,7 +150,7 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
 def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: Step) -> dict:
     """An arm's part of the results."""
     with step(f"{about['name']}: pairs, regressions, cells"):
-        return about | analyse(seeds, config.choices)
+        return about | analyse(seeds, config.choices, power=about["group"] != "control")
 
 
 def assemble(config: ReportConfig, about: dict, entries: list[dict], models: list[dict]) -> dict:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from compare import figures, figures_curve, figures_rules
+from compare import figures, figures_curve, figures_geometry, figures_rules
 from compare.tables import TERMS, curve, effects, examples, main_tables, rules
+from compare.tables_geometry import blob_tables, equivalence_tables
 
 Tables = dict[str, pd.DataFrame]
 """Every table of a report by the name of its CSV."""
@@ -86,10 +87,31 @@ def draw_curve(made: Tables) -> Iterator[Drawing]:
         yield f"curve: {arm}", lambda part=part: figures_curve.curve_plot(part)
 
 
+def draw_equivalence(made: Tables) -> Iterator[Drawing]:
+    """Curves of equivalence."""
+    if len(made["equivalence"]):
+        yield "equivalence", lambda: figures_geometry.equivalence_plot(made["equivalence"])
+
+
+def draw_hidden(made: Tables) -> Iterator[Drawing]:
+    """What the blob would show and what it can hide."""
+    if len(made["power"]):
+        yield "power", lambda: figures_geometry.power_plot(made["power"])
+    yield "hidden", lambda: figures_geometry.hidden_plot(made["hidden"])
+
+
 SECTIONS = (
     Section("explore", "Look closer", "Look closer", always=True),
     Section("map", "The post's figure, with every pair counted", "The post's figure", draw=draw_map),
     Section("cells", "The cells, exclusive and independent kept apart", "Cells", draw=draw_cells),
+    Section(
+        "equivalence",
+        "Equivalence: how near to zero each mean is known to be",
+        "Equivalence",
+        tabulate=equivalence_tables,
+        draw=draw_equivalence,
+        always=True,
+    ),
     Section("controls", "Controls: what method and geometry give by themselves", "Controls", always=True),
     Section(
         "slopes",
@@ -116,6 +138,13 @@ SECTIONS = (
         "causal", "Causal effects: each feature added, and taken away", "Causal effects", tabulate=effects
     ),
     Section("histogram", "All cosines, and the orthogonal blob", "All cosines", draw=draw_histograms),
+    Section(
+        "hidden",
+        "How much alignment the blob can hide",
+        "Hidden alignment",
+        tabulate=blob_tables,
+        draw=draw_hidden,
+    ),
     Section("antipodal", "Antipodal pairs", "Antipodal pairs"),
     Section("examples", "Pairs of every cell", "Pairs", tabulate=examples),
     Section("reasons", "Every verdict with its reason", "Reasons", always=True),

@@ -133,6 +133,11 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "antipodal": antipodal(generator, n_features, real),
         **({"causal": CAUSAL} if real else {}),
         "blob": blob(n_features, width),
+        "shape": [
+            {"name": name} | estimate(mean, 0.01, 19)
+            for name, mean in (("mean square x width", 1.1), ("within 1 sd, less matched", -0.002))
+        ],
+        **({} if group == "control" else {"hidden": hidden(width)}),
         "histogram": histogram(generator, width, n_pairs),
         "map": post_map(generator, means, n_pairs),
         "examples": examples(means, real),
@@ -175,6 +180,7 @@ def cell(generator, co, sim, mean, error, n_pairs, n_features, d_eff) -> dict:
         "margin": 0.1 / d_eff**0.5,
         "p_equivalence": 0.5,
         "smallest_bound": abs(mean) + 1.645 * error,
+        "detectable": 2.8 * error,
         "feasible_from": -0.2,
         "problem": None,
     }
@@ -255,13 +261,49 @@ def blob(n_features, width) -> dict:
         "mean": 0.0004,
         "mean_floor": -1 / (n_features - 1),
         "mean_square": 1.1 / width,
+        "mean_square_se": 0.01 / width,
+        "matched_mean_square": 1.1 / width,
         "welch_bound": max((n_features - width) / (width * (n_features - 1)), 0.0),
         "random_mean_square": 1 / width,
         "kurtosis": 0.4,
+        "kurtosis_se": 0.05,
+        "matched_kurtosis": 0.1,
+        "shape_p": 0.0004,
+        "null_mean": -0.001,
+        "null_sd": 1.04,
+        "null_share": 0.985,
         "random_kurtosis": -6 / (width + 2),
         "within": [
-            {"t": t, "share": share - 0.01, "expected": share, "expected_effective": share - 0.02}
-            for t, share in ((0.5, 0.383), (1.0, 0.683), (2.0, 0.954))
+            {
+                "t": t,
+                "share": share - 0.01,
+                "se": 0.001,
+                "expected": share,
+                "expected_effective": share - 0.02,
+                "expected_matched": share - 0.009,
+                "matched_sd": 0.001,
+            }
+            for t, share in ((0.5, 0.383), (1.0, 0.683), (2.0, 0.954), (3.0, 0.997))
+        ],
+    }
+
+
+def hidden(width) -> dict:
+    """What the blob would show and can hide."""
+    sd = width**-0.5
+    return {
+        "power": [
+            {"share": share, "size": size * sd, "alignment": size * sd, "power": min(1.0, size / most)}
+            for share, most in ((0.001, 4.0), (0.01, 2.0))
+            for size in (1.0, 2.0, 3.0, 4.0)
+        ],
+        "smallest": [
+            {"share": share, "size": size * sd, "alignment": size * sd, "sd": sd}
+            for share, size in ((0.001, 3.2), (0.01, 1.6), (0.1, float("nan")))
+        ],
+        "hidden": [
+            {"alignment": size * sd, "share": share}
+            for size, share in ((1.0, 0.66), (2.0, 0.09), (3.0, 0.006))
         ],
     }
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from example_results import example_results
 
-from compare.cells import CELLS, combine_seeds, estimate, four_cell_p, least_feasible_mean, measure_cells
+from compare.cells import CELLS, combine_seeds, estimate, least_feasible_mean, measure_cells
+from compare.hypotheses import judge, load
 from compare.measures import COOCCURRENCE_LEVELS, SIMILARITY_LEVELS
 
 MEANS = (-0.3, -0.2, 0.05, 0.0, 0.4, 0.1)
@@ -119,7 +121,7 @@ def test_an_empty_cell_and_a_star_have_no_error_and_say_why():
     assert star["n_pairs"] == len(mask) - 1
     assert np.isnan(star["low"])
     assert star["problem"] == "all pairs of this cell share one feature"
-    assert np.isnan(four_cell_p(cells))
+    assert four_cell_p(cells) is None
     problems = [cell["problem"] for cell in cells.to_results()["cells"]]
     assert problems[0] == exclusive["problem"]
     assert problems[2] is None
@@ -146,6 +148,14 @@ def test_estimate_by_hand():
 def test_an_estimate_without_an_error_has_no_interval():
     found = estimate(0.5, np.nan, 10, margin=0.1)
     assert all(np.isnan(found[name]) for name in ("low", "high", "p_below", "p_above", "p_equivalence"))
+
+
+def four_cell_p(cells, apart="exclusive"):
+    """The p-value that the verdicts give the whole table."""
+    made = example_results()
+    made["arms"] = [made["arms"][0] | cells.to_results() | {"d_eff": cells.d_eff}]
+    rows = judge(made, load())["verdicts"]
+    return next(row["p"] for row in rows if row["id"] == f"table-{apart}")
 
 
 def test_the_four_cell_claim_holds_only_where_all_four_cells_do():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from compare.geometry import antipodal, blob, flag, lowest_cosine_p, sign_flip_test, unit_rows
+from compare.blob import blob
+from compare.geometry import antipodal, flag, lowest_cosine_p, sign_flip_test, unit_rows
 from compare.nulls import matched_root
 
 
@@ -95,6 +96,7 @@ def test_random_directions_have_the_moments_of_their_null():
     assert shape.mean_square == pytest.approx(1 / 16, rel=0.02)
     assert shape.kurtosis == pytest.approx(shape.random_kurtosis, abs=0.05)
     np.testing.assert_allclose(shape.within["share"], shape.within["expected"], atol=0.005)
+    np.testing.assert_allclose(shape.within["share"], shape.within["expected_matched"], atol=0.005)
 
 
 def test_a_dead_direction_is_refused():
