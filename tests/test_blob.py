@@ -1,6 +1,7 @@
 """The shape of all cosines and what it can hide, where the answer is planted."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -88,13 +89,12 @@ def test_no_pair_seen_still_leaves_room_for_three():
     assert poisson_limit(0.0) == pytest.approx(-np.log(0.05))
 
 
-def test_the_smallest_that_is_found_lies_where_the_power_crosses():
-    import pandas as pd
-
-    sizes, power = pd.Series([0.1, 0.2, 0.4]), pd.Series([0.1, 0.6, 1.0])
+def test_the_smallest_that_is_found_lies_where_the_probit_of_the_power_crosses():
+    half = stats.norm.ppf(0.8)
+    sizes, power = pd.Series([0.1, 0.2, 0.4]), pd.Series(stats.norm.cdf([half - 2, half - 1, half + 1]))
     assert smallest_found(sizes, power) == pytest.approx(0.3)
     assert np.isnan(smallest_found(sizes, power / 2))
-    assert smallest_found(sizes, power + 0.8) == 0.1
+    assert smallest_found(sizes, power.clip(lower=0.9)) == 0.1
 
 
 @pytest.mark.parametrize("df", [4, 200])
