@@ -98,7 +98,7 @@ def test_seeds_of_one_name_are_replicates_and_a_control_needs_one_system(tmp_pat
     assert [(arm["seeds"], arm["group"]) for arm in results["arms"]] == [(2, "real"), (1, "control")]
     judged = judge(results, load())
     assert {row["arm"] for row in judged["verdicts"]} == {"planted"}
-    with pytest.raises(ValueError, match="expected one system beside --control, found 2"):
+    with pytest.raises(ValueError, match="expected one system beside controls, found 2"):
         evidence_results([*folders, null], [null], CONFIG, QUIET)
 
 
