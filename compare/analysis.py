@@ -12,6 +12,7 @@ from compare.causes import causal_results
 from compare.cells import Cells, combine_seeds, estimate, measure_cells
 from compare.evidence import Evidence
 from compare.examples import Levels, example_pairs
+from compare.excess import combine_nulls, null_slopes
 from compare.fitted import Fit
 from compare.geometry import Antipodal, antipodal, unit_rows
 from compare.hidden import hidden
@@ -45,6 +46,9 @@ SPECIFICATIONS = (
 
 DIFFERENCE = "sim - co"
 """Name of the slope on similarity less that on co-occurrence, both in cosines per standard deviation."""
+
+WITH_NULLS = (AS_PUBLISHED, DEFAULT._replace(effects="none"), DEFAULT)
+"""Specifications whose slopes are held against nulls and controls one by one."""
 
 TRUE = Specification("true_phi", "true_js", "product")
 """Run beside the others where the world is known."""
@@ -137,6 +141,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         },
         "map": map_results([seed.picture for seed in seeds]),
         "examples": first.examples,
+        "nulls": null_rows(seeds),
         "specification_curve": curve_results(
             first.table,
             max_features=choices.curve_features,
@@ -193,6 +198,27 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
         pair_map(table, *AS_PUBLISHED[:2], bins=MAP_BINS, limits=MAP_LIMITS),
         example_pairs(table, levels, lambda features: promoted_tokens(evidence, features)),
     )
+
+
+def null_rows(seeds: Sequence[Seed]) -> list[dict]:
+    """What slopes would be if nothing tied directions to measures (compare.excess)."""
+    rows = []
+    for one in WITH_NULLS:
+        frames = []
+        for seed in seeds:
+            ids = seed.table.feature_ids
+            frame = null_slopes(
+                seed.table.cosine,
+                seed.table[one.cooccurrence],
+                seed.table[one.similarity],
+                mask=seed.table.mask,
+                units=seed.table.units,
+                effects=one.effects,
+                activity=np.log(np.asarray(seed.evidence.counts)[ids]) if one.effects == "product" else None,
+            )
+            frames.append(frame)
+        rows += combine_nulls(frames, one._asdict())
+    return rows
 
 
 def spread(seeds: Sequence[Seed]) -> dict[str, float]:

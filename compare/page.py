@@ -31,6 +31,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             hidden: {power: [{share, size, alignment, power}], smallest: [{share, size, alignment, sd}],
                      hidden: [{alignment, share}]}                         not in controls,
             histogram: {edges: [b + 1], counts: [b], null_density: [b] [, matched_density: [b]]},
+            nulls: [{cooccurrence, similarity, effects, null, term, mean, sd}],
             specification_curve: {problem: str | null, n_features, n_specifications, permutations,
                 joint: [{term, specifications, median, null_low, null_high, p_median, sign, share, p_share,
                          stouffer, p_stouffer, clear_above, clear_below}],

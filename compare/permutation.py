@@ -103,11 +103,9 @@ def permute(
         center=center,
         activity=activity,
     )
-    alive = np.flatnonzero(prepared.is_alive)
-    if len(alive) < 4:
-        raise ValueError(f"expected 4 features or more with pairs, found {len(alive)}: nothing to permute.")
     if method == "moments":
-        return _moments(prepared, alive)
+        return moments(prepared)
+    alive = _alive(prepared)
     if len(alive) > PERMUTED_LIMIT:
         raise ValueError(
             f"expected {PERMUTED_LIMIT} features or fewer to permute, found {len(alive)}: "
@@ -152,7 +150,9 @@ def _permuted(prepared: Prepared, alive: np.ndarray, orders: Integer[np.ndarray,
     return _result(prepared, observed, p, null_mean=draws.mean(0), null_sd=spread, method="dsp", draws=draws)
 
 
-def _moments(prepared: Prepared, alive: np.ndarray) -> Permutation:
+def moments(prepared: Prepared) -> Permutation:
+    """The test of `permute(method="moments")` on regressors and sums that were prepared before."""
+    alive = _alive(prepared)
     gram = prepared.grams.sum(0) / 2
     k, n = len(prepared.terms), len(alive)
     residuals = _residual_weights(gram, prepared.terms)
@@ -193,6 +193,14 @@ def mantel_moments(
         + (a**2 + 2 * a1 - 4 * a2) * (b**2 + 2 * b1 - 4 * b2) / (triples * (n - 3))
     )
     return mean / 2, (second_moment - mean**2) / 4
+
+
+def _alive(prepared: Prepared) -> np.ndarray:
+    """Features with pairs, or ValueError where they are too few."""
+    alive = np.flatnonzero(prepared.is_alive)
+    if len(alive) < 4:
+        raise ValueError(f"expected 4 features or more with pairs, found {len(alive)}: nothing to permute.")
+    return alive
 
 
 def _sums(

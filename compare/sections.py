@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from compare import figures, figures_curve, figures_geometry, figures_rules
-from compare.tables import TERMS, curve, effects, examples, main_tables, rules
+from compare import figures, figures_curve, figures_excess, figures_geometry, figures_rules
+from compare.tables import TERMS, curve, effects, examples, excess_slopes, main_tables, rules
 from compare.tables_geometry import blob_tables, equivalence_tables
 
 Tables = dict[str, pd.DataFrame]
@@ -79,6 +79,13 @@ def draw_rules(made: Tables) -> Iterator[Drawing]:
         yield "rules", lambda: figures_rules.rule_plot(made["rules"])
 
 
+def draw_excess(made: Tables) -> Iterator[Drawing]:
+    """Slopes beyond every null, a figure for each measured arm."""
+    for arm in made["excess"]["arm"].unique() if len(made["excess"]) else []:
+        part = made["excess"][made["excess"]["arm"] == arm]
+        yield f"excess: {arm}", lambda part=part: figures_excess.excess_plot(part)
+
+
 def draw_curve(made: Tables) -> Iterator[Drawing]:
     """A specification curve for each arm."""
     steps = made["curve_steps"]
@@ -119,6 +126,13 @@ SECTIONS = (
         "Slopes",
         draw=draw_slopes,
         always=True,
+    ),
+    Section(
+        "nulls",
+        "Excess: the slopes beyond every null and control",
+        "Excess",
+        tabulate=excess_slopes,
+        draw=draw_excess,
     ),
     Section(
         "specification_curve",

@@ -192,6 +192,45 @@ def controls(results: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def excess_slopes(results: dict) -> dict[str, pd.DataFrame]:
+    """excess.csv, a row a slope of a measured arm and null: slope, the null's mean and sd, and the excess.
+
+    A control that was measured is a null whose error counts; the mean of the other nulls is known exactly, so
+    that the interval is that of the slope.
+    """
+    rows = []
+    for arm in results["arms"]:
+        if arm["control_of"]:
+            continue
+        chosen = {specification_of(row) for row in arm["nulls"]}
+        nulls = [(row["null"], row, row["mean"], row["sd"], 0.0) for row in arm["nulls"]]
+        for control in controls_of(results, arm):
+            nulls += [
+                (control["name"], row, row["estimate"], row["se"], row["se"]) for row in control["regression"]
+            ]
+        for real in arm["regression"]:
+            key = specification_of(real)
+            if key not in chosen or real["term"] not in TERMS:
+                continue
+            about = dict(zip(("cooccurrence", "similarity", "effects"), key, strict=True))
+            about = {"arm": arm["name"], "group": arm["group"]} | about | {"term": real["term"]}
+            for null, row, mean, sd, error in nulls:
+                if specification_of(row) != key or row["term"] != real["term"]:
+                    continue
+                se = (real["se"] ** 2 + error**2) ** 0.5
+                df = min(real["df"], row.get("df", real["df"]))
+                beyond = estimate(real["estimate"] - mean, se, df)
+                found = {"slope": real["estimate"], "null": null, "null_mean": mean, "null_sd": sd}
+                found |= {"excess": beyond["mean"], "low": beyond["low"], "high": beyond["high"]}
+                rows.append(about | found)
+    return {"excess": pd.DataFrame(rows)}
+
+
+def specification_of(row: dict) -> tuple[str, str, str]:
+    """Which specification a row belongs to."""
+    return row["cooccurrence"], row["similarity"], row["effects"]
+
+
 def rules(results: dict) -> dict[str, pd.DataFrame]:
     """rules.csv, a row an arm and rule: r2, rank correlation and r2 beyond the post's, with intervals."""
     rows = []

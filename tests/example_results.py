@@ -141,6 +141,13 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "histogram": histogram(generator, width, n_pairs),
         "map": post_map(generator, means, n_pairs),
         "examples": examples(means, real),
+        "nulls": [
+            dict(zip(("cooccurrence", "similarity", "effects"), specification, strict=True))
+            | {"null": null, "term": term, "mean": 0.0, "sd": 2 * error}
+            for specification in (SPECIFICATIONS[0], SPECIFICATIONS[-1])
+            for null in ("features dealt anew", "random directions")
+            for term in ("co", "sim", "co:sim")
+        ],
         "specification_curve": curve(means),
         "rules": rules(means[4] ** 2, seeds, n_features),
     }

@@ -1,0 +1,39 @@
+"""The forest of slopes beyond their nulls. A table in, a Figure out."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from compare.figures import BAND, GROUP_MARKS, INK
+
+
+def excess_plot(table: pd.DataFrame) -> Figure:
+    """One arm: a panel a specification and slope, a row a null; mark and line are excess and interval.
+
+    Columns: group, cooccurrence, similarity, effects, term, null, slope, null_mean, null_sd, excess, low,
+    high. Grey: 1.96 standard deviations of the null about zero. Stroke: the slope itself.
+    """
+    names = ["cooccurrence", "similarity", "effects"]
+    specifications = list(table.groupby(names, sort=False).groups)
+    terms, nulls = list(table["term"].unique()), list(table["null"].unique())
+    size = (3 * len(terms) + 2.4, len(specifications) * (0.9 + 0.24 * len(nulls)))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(specifications), len(terms), squeeze=False)
+    style = GROUP_MARKS[table["group"].iloc[0]]
+    for axes, specification in zip(grid, specifications, strict=True):
+        chosen = table[(table[names] == list(specification)).all(axis=1)]
+        for axis, term in zip(axes, terms, strict=True):
+            for r in chosen[chosen["term"] == term].itertuples():
+                place, reach = nulls.index(r.null), 1.96 * r.null_sd
+                axis.fill_betweenx(
+                    [place - 0.35, place + 0.35], -reach, reach, color=BAND, alpha=0.3, linewidth=0
+                )
+                axis.plot([r.low, r.high], [place, place], color=style["color"], linewidth=1.4)
+                axis.plot(r.excess, place, **style, markersize=5)
+                axis.plot(r.slope, place, marker="|", color=INK, markersize=9)
+            axis.axvline(0, color=INK, linewidth=0.8)
+            axis.set_ylim(len(nulls) - 0.5, -0.5)
+            axis.set_yticks(range(len(nulls)), nulls if axis is axes[0] else [""] * len(nulls))
+            axis.tick_params(axis="y", length=0)
+            axis.locator_params(axis="x", nbins=4)
+            axis.set_title(f"{term}: {' · '.join(specification)}", fontsize=7)
+    return figure
