@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from compare.config import make_config, read_toml
@@ -18,12 +20,22 @@ from real.config import BUNDLED, RealConfig, SAEConfig
 from toy.config import ToyConfig, default_arms
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from real.sae import SAE
     from real.system import RealSystem
+    from toy.model import Trained
+    from toy.world import World
 
 LANGUAGE_MODEL = "language model"
 UNTRAINED_FEATURES = 1024
 """Of the SAEs that are trained within a run, on re-randomised models."""
 
+SAE_ON_TOY = SAEConfig(
+    n_features=128, n_activations=307_200, batch=512, part=51_200, learning_rate=3e-3, silent_steps=100
+)
+SAE_KINDS = (("trained", 2), ("trained", 5), ("trained", 10), ("isotropic", 5))
+"""Decoder and L0 of the SAEs on toys, in which five features are on at once."""
 TRAINED, FROZEN, MATCHED = "topk-4096-seed0", "frozen-4096-seed0", "frozen-matched-4096-seed0"
 
 
@@ -208,3 +220,84 @@ def configs() -> dict[str, type]:
 
     kinds = {"report": ReportConfig, "measure": RealConfig, "toy": ToyConfig}
     return kinds | {"train-lm": LMConfig, "train-sae": SAEConfig}
+
+
+def sae_on_toys(config: ReportConfig, step: Step) -> dict:
+    """What an SAE writes into the cosines by itself: on toys that learned directions, and on given ones.
+
+    The SAE's code is the language model's; its L0 lies below, at and above the toy's, and a frozen decoder
+    stands beside it. Rows by cell of true co-occurrence and outputs, and what they say.
+    """
+    from compare.sae_bias import bias_rows, over_seeds, sae_bias_sentences
+
+    toys = sae_toys(config)
+    chosen = replace(SAE_ON_TOY, n_activations=51_200) if config.quick else SAE_ON_TOY
+    rows = []
+    with step("SAEs on toys") as progress:
+        total = len(toys) * toys["given"].n_seeds * len(SAE_KINDS)
+        for directions, toy in toys.items():
+            world, found = trained_toy(toy)
+            for instance, (decoder, k) in product(range(toy.n_seeds), SAE_KINDS):
+                true = found.directions[instance]
+                sae = replace(chosen, k=k, decoder=decoder, seed=config.seed + instance)
+                learned = sae_on_toy(world, true, sae)
+                about = {"directions": directions, "decoder": decoder, "k": k, "l0": world.rates.sum().item()}
+                here = bias_rows(true.numpy(), learned.W_dec.numpy(), world.cells())
+                rows += [about | row for row in here]
+                progress(len(rows) // len(world.cells()), total)
+    found = over_seeds(rows)
+    return {"rows": found, "sentences": sae_bias_sentences(found)}
+
+
+def sae_toys(config: ReportConfig) -> dict[str, ToyConfig]:
+    """A toy with room that learns its directions, and the same world with random ones."""
+    base = ToyConfig(n_features=128, width=64, firing_rate=0.04, magnitudes="lognormal", seed=config.seed)
+    base = replace(base, n_seeds=2, steps=200) if config.quick else replace(base, n_seeds=3, steps=1500)
+    return {"learned": base, "given": replace(base, directions="given", steps=1)}
+
+
+def trained_toy(config: ToyConfig) -> "tuple[World, Trained]":
+    """A world, and the networks trained in it."""
+    from toy.model import train
+    from toy.world import World
+
+    world = World(config)
+    return world, train(config, world)
+
+
+def sae_on_toy(world: "World", directions: "Tensor", config: SAEConfig) -> "SAE":
+    """An SAE trained on a toy's hidden vectors."""
+    import torch
+
+    from real.sae_training import train_sae
+
+    def hidden(part: int, n_rows: int) -> "Tensor":
+        generator = torch.Generator().manual_seed(config.seed * 10_000 + part)
+        return world.sample(n_rows, generator).csr() @ directions
+
+    with TemporaryDirectory() as folder:
+        return train_sae(hidden, config, Path(folder) / "sae")
+
+
+def explore_atlas(seed: int, runs: Path, step: Step) -> list[tuple[str, dict]]:
+    """Every point of the toys' atlas, with the name of its slice; those kept in `runs` are not run again."""
+    from toy.atlas import explore
+
+    with step("atlas") as progress:
+        return list(explore(seed, runs / "atlas", progress))
+
+
+def atlas_theory() -> list[dict]:
+    """What the cost of two features in one dimension predicts for each kind of network of the atlas."""
+    from toy.atlas import KINDS, TWO
+    from toy.energy import Two, flip_of_equal_lengths, flip_share
+
+    rows = []
+    for kind, changes in KINDS.items():
+        config = replace(TWO, **changes)
+        free = None
+        if config.readout == "softmax":
+            free = flip_share(Two(config.firing_rate, 0.0, 1.0, config.tied, config.votes, config.vocabulary))
+        row = {"kind": kind, "tied": config.tied, "readout": config.readout, "flip_free": free}
+        rows.append(row | {"flip": flip_of_equal_lengths(config.readout)})
+    return rows

@@ -86,6 +86,33 @@ def validate(
 
 
 @app.command()
+def atlas(
+    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    out: Folder = Path("reports/atlas"),
+    runs: Runs = Path("runs"),
+    quiet: Quiet = False,
+) -> None:
+    """Small toys over a grid: where the post's table holds, and what decides. A stopped run goes on.
+
+    Example: cofire atlas -o reports/atlas
+    """
+    from compare.arms import atlas_theory, explore_atlas
+    from compare.atlas import atlas_results, write_atlas
+    from compare.progress import step
+    from compare.provenance import code_sha256, versions
+    from compare.report import check_folder
+
+    check_folder(out)
+    found = explore_atlas(seed, runs, partial(step, quiet=quiet))
+    command = shlex.join(["cofire", *sys.argv[1:]])
+    about = {"command": command, "seed": seed, "code_sha256": code_sha256(), "versions": versions()}
+    results = atlas_results(found, atlas_theory(), about)
+    for sentence in results["atlas"]["summary"]:
+        print(sentence)
+    print(f"The atlas lies in {write_atlas(results, out)}")
+
+
+@app.command()
 def measure(
     system: Annotated[str, typer.Argument(help='"bundled", a model\'s folder or id, or the .toml of a toy.')],
     out: Folder,
@@ -240,13 +267,17 @@ def write_page(
     arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path, quiet: bool, verbose: bool
 ) -> None:
     """Run the arms, judge them by the presets, write the page."""
+    from compare.arms import sae_on_toys
     from compare.hypotheses import load
     from compare.page import check_folder
     from compare.progress import step
     from compare.run import run
 
     check_folder(out)
-    conclude(run(arms, config, runs, partial(step, quiet=quiet)), load(), out, quiet, verbose)
+    show_progress = partial(step, quiet=quiet)
+    results = run(arms, config, runs, show_progress)
+    results["sae_bias"] = sae_on_toys(config, show_progress)
+    conclude(results, load(), out, quiet, verbose)
 
 
 def conclude(results: dict, rules: "Hypotheses", out: Path | None, quiet: bool, verbose: bool) -> list[dict]:

@@ -44,6 +44,9 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
                   empty},
             examples: [{cooccurrence, similarity, i, j, cosine, x, y: as in the map, fired_i, fired_j,
                         cofired, expected, promotes_i: [tokens], promotes_j: [tokens]}]   may be left out}]
+    sae_bias: {sentences: [str], rows: [{directions: "learned" | "given", decoder, k, l0, cooccurrence,
+               outputs, seeds, n_pairs, n_recovered, true, sae, true_recovered, sae_recovered, recovered,
+               match, bias, low, high}]}                                     may be left out
     verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p}]
                                                                            added by judge
 

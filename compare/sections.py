@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from compare import figures, figures_curve, figures_excess, figures_geometry, figures_rules
+from compare.sae_bias import bias_table
 from compare.tables import TERMS, curve, effects, examples, excess_slopes, main_tables, rules
 from compare.tables_geometry import blob_tables, equivalence_tables
 
@@ -120,6 +121,12 @@ SECTIONS = (
         always=True,
     ),
     Section("controls", "Controls: what method and geometry give by themselves", "Controls", always=True),
+    Section(
+        "sae_bias",
+        "What an SAE writes by itself, where the truth is known",
+        "SAEs on toys",
+        tabulate=bias_table,
+    ),
     Section(
         "slopes",
         "Slopes of the regression: cosine on co-occurrence x similarity",

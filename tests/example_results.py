@@ -83,7 +83,24 @@ def example_results(*, quick: bool = False) -> dict:
             },
         ],
         "arms": [arm(generator, *settings) for settings in ARMS],
+        "sae_bias": sae_bias(),
         "verdicts": [],
+    }
+
+
+def sae_bias() -> dict:
+    """What SAEs added to two cells of two toys."""
+    keys = ("directions", "cooccurrence", "outputs", "true", "sae", "bias", "low", "high")
+    cells = [
+        ("given", "co-occurring", "same", 0.01, 0.21, 0.2, 0.15, 0.25),
+        ("given", "exclusive", "same", -0.01, -0.02, -0.01, -0.03, 0.01),
+        ("learned", "co-occurring", "same", 0.04, 0.2, 0.16, 0.12, 0.2),
+    ]
+    about = {"decoder": "trained", "k": 5, "l0": 5.12, "seeds": 3, "n_pairs": 8, "n_recovered": 6.0}
+    about |= {"true_recovered": 0.02, "sae_recovered": 0.15, "recovered": 0.8, "match": 0.9}
+    return {
+        "sentences": ["SAE with trained decoder, L0 5 (at the truth): made-up numbers."],
+        "rows": [about | dict(zip(keys, cell, strict=True)) for cell in cells],
     }
 
 

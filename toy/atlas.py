@@ -26,12 +26,13 @@ SHORT = 0.1
 """A feature shorter than this share of the longest counts as not written; its pairs are told apart."""
 
 BASE = ToyConfig(
-    n_features=64, width=32, vocabulary=64, firing_rate=0.03, n_seeds=N_SEEDS, steps=1200, batch=128
+    n_features=64, width=32, vocabulary=64, firing_rate=0.03, n_seeds=N_SEEDS, steps=800, batch=128
 )
 TWO = ToyConfig(
-    n_features=2, width=1, vocabulary=32, firing_rate=0.02, readout_width=16, n_seeds=20, steps=1500,
-    batch=512, grouped_share=1.0, conditionals=(0.0,), overlaps=(1.0,),
+    n_features=2, width=1, vocabulary=32, firing_rate=0.02, readout_width=16, n_seeds=N_SEEDS, steps=1000,
+    batch=256, grouped_share=1.0, conditionals=(0.0,), overlaps=(1.0,),
 )  # fmt: skip
+WIDE = replace(BASE, n_features=128, width=64, vocabulary=128)
 PARTIAL = replace(BASE, overlaps=(0.0, 0.25, 0.5, 0.75, 1.0), grouped_share=0.9375)
 KINDS = {
     "softmax, tied": {},
@@ -39,7 +40,7 @@ KINDS = {
     "ReLU regression, tied": {"readout": "relu"},
     "MLP, tied": {"readout": "mlp"},
 }
-SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.97, 1.0)
+SHARES = (0.0, 0.3, 0.6, 0.9, 0.97, 1.0)
 
 
 def slices(seed: int = 0) -> dict[str, list[ToyConfig]]:
@@ -52,14 +53,15 @@ def slices(seed: int = 0) -> dict[str, list[ToyConfig]]:
         replace(PARTIAL, reconstruction_share=share, **kind)
         for kind, share in product(KINDS.values(), (0.1, 0.3, 0.5, 0.7, 0.9, 0.97))
     ]
-    one = replace(BASE, reconstruction_share=0.9)
-    size = [one, replace(one, n_features=256, width=128, vocabulary=256)]
-    size += [replace(one, steps=4 * one.steps)]
+    grid = [(0.0, rate) for rate in (0.03, 0.01, 0.1)] + [(0.3, 0.03)]
     phase = [
-        replace(BASE, weight_decay=decay, firing_rate=rate, width=width, reconstruction_share=share)
-        for decay, rate, width, share in product((0.0, 0.3), (0.03, 0.01, 0.1), (64, 32, 16, 8), SHARES)
+        replace(WIDE, weight_decay=decay, firing_rate=rate, width=width, reconstruction_share=share)
+        for (decay, rate), width, share in product(grid, (128, 64, 32, 16), SHARES)
     ]
-    parts = {"two in one": two, "deciding cell": deciding, "size": size, "phase": phase}
+    one, large = (replace(config, reconstruction_share=0.9) for config in (BASE, WIDE))
+    size = [one, replace(one, steps=4 * one.steps), large]
+    size += [replace(large, n_features=256, width=128, vocabulary=256)]
+    parts = {"two in one": two, "deciding cell": deciding, "phase": phase, "size": size}
     return {name: [replace(point, seed=seed) for point in points] for name, points in parts.items()}
 
 

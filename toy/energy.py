@@ -75,11 +75,15 @@ def least_loss(two: Two, share: float, sign: int) -> float:
             reads = [] if two.tied else [long, sign * short]
             start = np.array([long, short, *reads, 0.0, 0.0, *[readout] * 3, *[0.0] * 3])
             bounds = [(0.0, 5.0)] * 2 + [(-20.0, 20.0)] * len(reads) + [(-5.0, 5.0)] * 2 + [(-40.0, 40.0)] * 6
-            found.append(minimize(_loss, start, args=(two, share, sign), bounds=bounds).fun)
+            found.append(minimize(arrangement_loss, start, args=(two, share, sign), bounds=bounds).fun)
     return float(min(found))
 
 
-def _loss(free: np.ndarray, two: Two, share: float, sign: int) -> float:
+def arrangement_loss(free: np.ndarray, two: Two, share: float, sign: int) -> float:
+    """Expected loss given two lengths [, two rows of an encoder], two biases, and the readout's six numbers:
+
+    slopes by the hidden value of the logits of tokens of both, of i and of j, and the logits in silence.
+    """
     written = free[:2] * np.array([1, sign])
     read, rest = (written, free[2:]) if two.tied else (free[2:4], free[4:])
     on, often = two.states()

@@ -1,0 +1,260 @@
+"""From the points of an atlas to what it says: a sign for each cell at each point, and where all four hold.
+
+Starts of one world are the replicates: an interval is Student's t over them.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import t as student
+
+from compare import figures_atlas
+from compare.figures import to_png
+from compare.page import check_folder, replace_folder, to_json
+
+MARGIN = 0.1
+"""A cell is "= 0" where the 90 % interval of its mean lies within +-0.1: two one-sided tests at 5 %."""
+
+CELLS = {
+    "exclusive, same": ("exclusive", 1.0),
+    "exclusive, different": ("exclusive", 0.0),
+    "independent, same": ("independent", 1.0),
+    "independent, different": ("independent", 0.0),
+    "co-occurring, same": ("co-occurring", 1.0),
+    "co-occurring, different": ("co-occurring", 0.0),
+}
+CLAIMS = {
+    "exclusive, same": "< 0",
+    "exclusive, different": "< 0",
+    "independent, same": "< 0",
+    "independent, different": "< 0",
+    "co-occurring, same": "> 0",
+    "co-occurring, different": "= 0",
+}
+AXES = ("features_per_dimension", "firing_rate", "reconstruction_share", "weight_decay")
+
+
+def cell_table(found: Iterable[tuple[str, dict]]) -> pd.DataFrame:
+    """A row for each point and cell: mean cosine over starts with its 95 % interval, and the best start's."""
+    rows = []
+    for part, point in found:
+        for cell in point["cells"]:
+            rows.append(
+                point_row(part, point)
+                | {name: cell[name] for name in ("cooccurrence", "overlap", "n_pairs", "unwritten")}
+                | interval(cell["by_seed"])
+                | {
+                    "best": cell["by_seed"][point["best"]],
+                    "antipodal": float(np.mean(cell["antipodal"])),
+                    "parallel": float(np.mean(cell["parallel"])),
+                    "sign": sign_of(cell["by_seed"]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def point_table(found: Iterable[tuple[str, dict]]) -> pd.DataFrame:
+    """A row for each point that has all six cells: their signs, the difference in differences, the table.
+
+    `holds_exclusive` says whether the post's table holds where "do not co-occur" is read as exclusive,
+    `holds_independent` where it is read as independent: an intersection-union test at 5 % of its four cells
+    and of a fifth, that co-occurring pairs of the same output are above those of different ones. Without it,
+    two cells that are alike, small and above 0 would pass as "> 0" and "= 0".
+    """
+    rows = []
+    for part, point in found:
+        by_seed = {name: seeds_of(point, *where) for name, where in CELLS.items()}
+        if any(seeds is None for seeds in by_seed.values()):
+            continue
+        row = point_row(part, point)
+        for name, seeds in by_seed.items():
+            row |= {name: float(np.mean(seeds)), f"{name}: sign": sign_of(seeds)}
+        together = by_seed["co-occurring, same"] - by_seed["co-occurring, different"]
+        for against in ("exclusive", "independent"):
+            difference = together - (by_seed[f"{against}, same"] - by_seed[f"{against}, different"])
+            wanted = [
+                f"{against}, same",
+                f"{against}, different",
+                "co-occurring, same",
+                "co-occurring, different",
+            ]
+            row |= {f"difference_{key}_{against}": value for key, value in interval(difference).items()}
+            as_claimed = all(is_as_claimed(by_seed[name], CLAIMS[name]) for name in wanted)
+            row[f"holds_{against}"] = as_claimed and is_as_claimed(together, "> 0")
+        antipodal = [cell["antipodal"] for cell in point["cells"] if cell["cooccurrence"] == "exclusive"]
+        row["antipodal_exclusive"] = float(np.mean(antipodal))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def point_row(part: str, point: dict) -> dict:
+    """Where a point lies, and how well its starts did."""
+    config = point["config"]
+    names = ("firing_rate", "reconstruction_share", "weight_decay", "tied", "readout", "n_features", "steps")
+    return {
+        "slice": part,
+        "features_per_dimension": config["n_features"] / config["width"],
+        **{name: config[name] for name in names},
+        "n_starts": config["n_seeds"],
+        "loss_best": min(point["losses"]),
+        "loss_sd": float(np.std(point["losses"], ddof=1)),
+    }
+
+
+def seeds_of(point: dict, cooccurrence: str, overlap: float) -> np.ndarray | None:
+    """Mean cosine of a cell in each start; None where the point's world has no such cell."""
+    for cell in point["cells"]:
+        if (cell["cooccurrence"], cell["overlap"]) == (cooccurrence, overlap):
+            return np.array(cell["by_seed"])
+    return None
+
+
+def interval(seeds: Sequence[float] | np.ndarray, level: float = 0.95) -> dict[str, float]:
+    """Mean over starts, with Student's t interval."""
+    mean, half = float(np.mean(seeds)), half_width(seeds, level)
+    return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def half_width(seeds: Sequence[float] | np.ndarray, level: float) -> float:
+    """Half of the t interval of a mean; NaN for a single start."""
+    n = len(seeds)
+    if n < 2:
+        return math.nan
+    return float(student.ppf((1 + level) / 2, n - 1) * np.std(seeds, ddof=1) / math.sqrt(n))
+
+
+def is_as_claimed(seeds: Sequence[float] | np.ndarray, claim: str) -> bool:
+    """Two one-sided tests at 5 % for "= 0", one for a sign."""
+    mean, half = float(np.mean(seeds)), half_width(seeds, 0.90)
+    if claim == "= 0":
+        return mean - half > -MARGIN and mean + half < MARGIN
+    return mean + half < 0 if claim == "< 0" else mean - half > 0
+
+
+def sign_of(seeds: Sequence[float] | np.ndarray) -> str:
+    """What a cell shows: "-" or "+" with the 95 % interval beyond 0, "0" within the margin, "?" neither.
+
+    Where a mean is both away from 0 and within the margin, it counts as "0": too small to matter.
+    """
+    if is_as_claimed(seeds, "= 0"):
+        return "0"
+    mean, half = float(np.mean(seeds)), half_width(seeds, 0.95)
+    return "-" if mean + half < 0 else "+" if mean - half > 0 else "?"
+
+
+def region(points: pd.DataFrame, against: str) -> dict:
+    """Where the post's table holds: how many points of how many, and the range of each axis there."""
+    inside = points[points[f"holds_{against}"]]
+    ranges = {axis: sorted(inside[axis].unique().tolist()) for axis in AXES}
+    return {"against": against, "n_points": len(points), "n_inside": len(inside), "values": ranges}
+
+
+def summary(points: pd.DataFrame) -> list[str]:
+    """What the atlas says of its grid, a sentence a finding, each number from the table."""
+    n = len(points)
+    said = []
+    for against in ("exclusive", "independent"):
+        found = region(points, against)
+        where = "; ".join(f"{axis.replace('_', ' ')} {values}" for axis, values in found["values"].items())
+        said.append(
+            f"With 'do not co-occur' read as {against}, all four cells of the post's table hold at "
+            f"{found['n_inside']} of {n} points{': ' + where if found['n_inside'] else ''}."
+        )
+    for name, claim in CLAIMS.items():
+        counts = points[f"{name}: sign"].value_counts()
+        shown = ", ".join(f"{sign} at {counts.get(sign, 0)}" for sign in "-0+?")
+        said.append(f"{name} outputs (claim {claim}): {shown} of {n} points.")
+    positive = int((points["difference_low_exclusive"] > 0).sum())
+    negative = int((points["difference_high_exclusive"] < 0).sum())
+    said.append(
+        f"Difference in differences (claim > 0): above 0 at {positive}, below 0 at {negative} of {n} points."
+    )
+    return said
+
+
+def atlas_results(found: Sequence[tuple[str, dict]], theory: Sequence[dict], about: dict) -> dict:
+    """Everything that an atlas says, as results.json keeps it: run, sentences, theory, tables, raw points.
+
+    `theory` has a row for each kind of network: kind, tied, readout, flip (equal lengths), flip_free or None.
+    """
+    phase = point_table((part, point) for part, point in found if part == "phase")
+    cells = cell_table(found)
+    size = point_table((part, point) for part, point in found if part == "size")
+    return {
+        "run": about,
+        "atlas": {
+            "margin": MARGIN,
+            "summary": [*summary(phase), *deciding_summary(kinds_of(cells, theory))],
+            "theory": list(theory),
+            "points": phase.to_dict("records"),
+            "size": size.to_dict("records"),
+            "cells": cells.to_dict("records"),
+        },
+        "points": [{"slice": part, **point} for part, point in found],
+    }
+
+
+def kinds_of(cells: pd.DataFrame, theory: Sequence[dict]) -> pd.DataFrame:
+    """The cells with the name of their kind of network and what theory says of it."""
+    return cells.merge(pd.DataFrame(theory), on=["tied", "readout"], how="left")
+
+
+def deciding_summary(cells: pd.DataFrame) -> list[str]:
+    """Where the best start turns from merged to antipodal, for two exclusive features in one dimension."""
+    said = []
+    for kind, part in cells[cells["slice"] == "two in one"].groupby("kind", sort=False):
+        part = part.sort_values("reconstruction_share")
+        merged = part[part["best"] > 0]["reconstruction_share"]
+        antipodal = part[part["best"] < 0]["reconstruction_share"]
+        seen = (
+            f"the best start is merged up to a share of {merged.max():g}"
+            if len(merged)
+            else "no best start is merged"
+        )
+        seen += f" and antipodal from {antipodal.min():g}" if len(antipodal) else " and never antipodal"
+        said.append(
+            f"Two exclusive features of one output in one dimension, {kind}: {seen}; "
+            f"equal lengths predict {part['flip'].iloc[0]:.2f}."
+        )
+    return said
+
+
+def write_atlas(results: dict, folder: Path) -> Path:
+    """Write results.json, the tables as CSV, the figures, and a README; the folder is replaced."""
+    check_folder(folder)
+    unfinished = folder.with_name(f".{folder.name}.new")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    atlas = results["atlas"]
+    points, cells = pd.DataFrame(atlas["points"]), kinds_of(pd.DataFrame(atlas["cells"]), atlas["theory"])
+    points.to_csv(unfinished / "points.csv", index=False)
+    cells.to_csv(unfinished / "cells.csv", index=False)
+    drawn = dict(drawings(points, cells))
+    for name, draw in drawn.items():
+        (unfinished / f"{name}.png").write_bytes(to_png(draw))
+    (unfinished / "results.json").write_text(to_json(results), encoding="utf-8")
+    (unfinished / "README.md").write_text(readme(results, list(drawn)), encoding="utf-8")
+    replace_folder(folder, unfinished)
+    return folder
+
+
+def drawings(points: pd.DataFrame, cells: pd.DataFrame) -> Iterable[tuple[str, Callable[[], Figure]]]:
+    """Each figure by name, and how to draw it."""
+    for decay, part in points.groupby("weight_decay"):
+        yield f"phase-decay-{decay:g}", lambda part=part: figures_atlas.phase(part)
+    exclusive = cells[(cells["slice"] == "deciding cell") & (cells["cooccurrence"] == "exclusive")]
+    yield "deciding-cell", lambda: figures_atlas.deciding(exclusive)
+    yield "two-in-one", lambda: figures_atlas.two_in_one(cells[cells["slice"] == "two in one"])
+
+
+def readme(results: dict, names: Sequence[str]) -> str:
+    """The atlas on one screen."""
+    lines = ["# Atlas of the toy", "", f"Written by `{results['run']['command']}`; edit nothing here.", ""]
+    lines += [f"- {sentence}" for sentence in results["atlas"]["summary"]]
+    lines += ["", "Grid and starts: `results.json`; every number: `points.csv`, `cells.csv`.", ""]
+    for name in names:
+        lines += [f"## {name.replace('-', ' ')}", "", f"![{name}]({name}.png)", ""]
+    return "\n".join(lines)

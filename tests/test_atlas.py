@@ -1,0 +1,101 @@
+"""The atlas says where the table holds: planted points are found, null ones not; a stopped run goes on."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from compare.atlas import CELLS, atlas_results, cell_table, point_table, region, sign_of, write_atlas
+from toy import atlas as toy_atlas
+from toy.atlas import BASE, KINDS, SHARES, explore, measure_point, slices
+
+AS_CLAIMED = {"exclusive": (-0.5, -0.5), "independent": (-0.2, -0.2), "co-occurring": (0.0, 0.5)}
+
+
+def planted(means: dict[str, tuple[float, float]], seed: int = 0, **changes: object) -> dict:
+    """A point whose cells (different, same) have these means over ten starts."""
+    rng = np.random.default_rng(seed)
+    cells = [
+        {
+            "cooccurrence": cooccurrence,
+            "overlap": overlap,
+            "n_pairs": 4,
+            "by_seed": (means[cooccurrence][int(overlap)] + 0.02 * rng.normal(size=10)).tolist(),
+            "antipodal": [0.5] * 10,
+            "parallel": [0.0] * 10,
+            "unwritten": 0.0,
+        }
+        for cooccurrence, overlap in CELLS.values()
+    ]
+    config = asdict(replace(BASE, **changes))
+    return {"config": config, "losses": np.linspace(0.1, 0.2, 10).tolist(), "best": 3, "cells": cells}
+
+
+def test_a_planted_table_holds_and_a_table_with_one_cell_wrong_does_not():
+    wrong = {name: AS_CLAIMED | {name: (0.3, 0.3)} for name in ("exclusive", "co-occurring")}
+    null = {name: (0.0, 0.0) for name in AS_CLAIMED}
+    worlds = (AS_CLAIMED, *wrong.values(), null)
+    points = point_table([("phase", planted(means)) for means in worlds])
+    assert points["holds_exclusive"].tolist() == [True, False, False, False]
+    assert points["difference_low_exclusive"][0] > 0
+    assert points["loss_best"][0] == pytest.approx(0.1)
+    found = region(points, "exclusive")
+    assert (found["n_inside"], found["n_points"]) == (1, 4)
+
+
+def test_two_cells_that_are_alike_and_small_hold_no_oftener_than_the_test_is_wrong():
+    alike = AS_CLAIMED | {"co-occurring": (0.06, 0.06)}  # above 0 and within the margin, both
+    points = point_table([("phase", planted(alike, seed)) for seed in range(200)])
+    assert points["holds_exclusive"].mean() < 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+
+
+def test_signs_are_certain_small_or_unknown():
+    rng = np.random.default_rng(1)
+    assert sign_of((-0.5 + 0.1 * rng.normal(size=10)).tolist()) == "-"
+    assert sign_of((0.5 + 0.1 * rng.normal(size=10)).tolist()) == "+"
+    assert sign_of((0.02 * rng.normal(size=10)).tolist()) == "0"
+    assert sign_of((1.0 * rng.normal(size=10)).tolist()) == "?"
+
+
+def test_the_grid_crosses_its_axes_with_ten_starts_a_point():
+    parts = slices()
+    assert len(parts["phase"]) == len({json.dumps(asdict(point)) for point in parts["phase"]})
+    assert {point.reconstruction_share for point in parts["phase"]} == set(SHARES)
+    assert all(point.n_seeds >= 10 for points in parts.values() for point in points)
+
+
+def test_a_stopped_atlas_goes_on_with_what_it_has(tmp_path, monkeypatch):
+    tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=2, steps=5)
+    points = [replace(tiny, reconstruction_share=share) for share in (0.5, 1.0)]
+    monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": points})
+    first = next(explore(0, tmp_path))
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(toy_atlas, "measure_point", lambda config: measure_point(config) | {"new": True})
+    found = list(explore(0, tmp_path))
+    assert found[0] == first
+    assert [("new" in point) for _, point in found] == [False, True]
+
+
+def test_an_atlas_is_written_with_every_number_and_figure(tmp_path):
+    shares = (0.1, 0.9)
+    found = [("phase", planted(AS_CLAIMED, reconstruction_share=share)) for share in shares]
+    for changes in KINDS.values():
+        for part in ("deciding cell", "two in one"):
+            found += [(part, planted(AS_CLAIMED, reconstruction_share=share, **changes)) for share in shares]
+    theory = [
+        {"kind": kind, "tied": changes.get("tied", True), "readout": changes.get("readout", "softmax")}
+        | {"flip": 0.5, "flip_free": None}
+        for kind, changes in KINDS.items()
+    ]
+    results = atlas_results(found, theory, {"command": "cofire atlas"})
+    folder = write_atlas(results, tmp_path / "atlas")
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".csv", ".png", ".md"}
+    assert "hold at 2 of 2 points" in (folder / "README.md").read_text()
+    again = json.loads((folder / "results.json").read_text())
+    assert len(cell_table((row.pop("slice"), row) for row in again["points"])) == len(
+        results["atlas"]["cells"]
+    )
+    write_atlas(results, folder)  # a report may be replaced
+    with pytest.raises(ValueError, match="expected a new folder or a report"):
+        write_atlas(results, tmp_path)

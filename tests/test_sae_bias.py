@@ -1,0 +1,78 @@
+"""An SAE's rows are matched to the true directions, and what it adds to a cell is found."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from compare.arms import SAE_ON_TOY, ReportConfig, sae_on_toy, sae_toys, trained_toy
+from compare.sae_bias import bias_rows, match, over_seeds, sae_bias_sentences
+
+PAIRS = {("co-occurring", "same"): torch.tensor([[0, 1], [2, 3]])}
+
+
+def directions(n: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, width))
+
+
+def test_a_shuffled_rescaled_dictionary_is_matched_and_biases_nothing():
+    true = directions(6, 16)
+    order = np.array([3, 0, 5, 1, 4, 2])
+    learned = np.vstack([3 * true[order], directions(4, 16, seed=1)])
+    rows, cosines = match(true, learned)
+    assert rows.tolist() == np.argsort(order).tolist()
+    assert cosines == pytest.approx(1)
+    (row,) = bias_rows(true, learned, PAIRS)
+    assert row["sae"] == pytest.approx(row["true"])
+    assert (row["recovered"], row["n_recovered"]) == (1, 2)
+
+
+def test_a_planted_bias_is_found_in_its_size():
+    true = np.eye(8)[:4]
+    learned = true.copy()
+    learned[0, 1] = learned[1, 0] = 0.1  # cosine 2 * .1 / 1.01
+    (row,) = bias_rows(true, learned, PAIRS)
+    assert row["true"] == 0
+    assert row["sae"] == pytest.approx(0.2 / 1.01 / 2)  # one of two pairs
+
+
+def test_no_row_is_matched_twice_though_it_is_the_nearest_of_two():
+    true = np.array([[1.0, 0.1], [1.0, -0.1]])
+    rows, _ = match(true, np.array([[1.0, 0.0], [0.0, 1.0]]))
+    assert sorted(rows.tolist()) == [0, 1]
+
+
+def test_a_dictionary_that_is_too_small_is_refused():
+    with pytest.raises(ValueError, match="expected a dictionary of 4 rows or more"):
+        match(directions(4, 8), directions(3, 8))
+
+
+def test_over_seeds_has_the_interval_of_the_differences():
+    about = {"directions": "given", "decoder": "trained", "k": 2, "l0": 5.1}
+    cell = {"cooccurrence": "exclusive", "outputs": "same", "n_pairs": 8, "n_recovered": 8}
+    rest = {"true_recovered": 0.0, "sae_recovered": 0.1, "recovered": 1.0, "match": 0.95}
+    rows = [about | cell | rest | {"true": 0.0, "sae": sae} for sae in (0.1, 0.2, 0.3)]
+    (found,) = over_seeds(rows)
+    assert found["bias"] == pytest.approx(0.2)
+    assert found["high"] - found["bias"] == pytest.approx(
+        4.302653 * 0.1 / 3**0.5
+    )  # t of 2 degrees of freedom
+    (sentence,) = sae_bias_sentences([found])
+    assert "below the truth" in sentence
+    assert "+0.200" in sentence
+
+
+@pytest.mark.slow
+def test_an_sae_writes_cooccurrence_into_given_directions_and_a_frozen_one_does_not():
+    world, found = trained_toy(sae_toys(ReportConfig(quick=True))["given"])
+    true = found.directions[0]
+    gained = {}
+    for decoder in ("trained", "isotropic"):
+        sae = sae_on_toy(world, true, replace(SAE_ON_TOY, k=2, decoder=decoder))
+        rows = bias_rows(true.numpy(), sae.W_dec.numpy(), world.cells())
+        gained[decoder] = {(row["cooccurrence"], row["outputs"]): row["sae"] - row["true"] for row in rows}
+        if decoder == "trained":
+            assert rows[0]["recovered"] > 0.6
+    assert gained["trained"]["co-occurring", "different"] > 0.1
+    assert abs(gained["isotropic"]["co-occurring", "different"]) < 0.2  # 8 pairs in 64 dimensions: sd .06
