@@ -28,14 +28,30 @@ class ToyConfig:
     group_size: int = 2
     """Features in a group, 2 or more; 2 makes pairs."""
 
-    arrangement: Literal["clique", "ring"] = "clique"
-    """In a group any two features co-occur alike, or each co-occurs with its neighbours round a ring."""
+    arrangement: Literal["clique", "ring", "tree", "copula"] = "clique"
+    """In a group any two features co-occur alike, or each co-occurs with its neighbours round a ring.
+
+    In a tree the first is the parent of all others: a child fires only with it, in `conditional` of its
+    firings, and never with another child. In a copula pairs are as in a clique, but all features come from
+    one Gaussian, so that larger groups fire together as often as such a thing allows.
+    """
 
     conditionals: tuple[Conditional, ...] = (0.0, "independent", 0.5)
     """P(more frequent fires | rarer fires) in a group, a value a cell: 0 exclusive, 1 always together."""
 
     overlaps: tuple[float, ...] = (0.0, 1.0)
     """Share of its output tokens that a feature has in common with its group, in [0, 1]; one value a cell."""
+
+    group_overlaps: tuple[tuple[float, ...], ...] = ()
+    """Share of votes that any two features of a group have in common, [group_size][group_size], in the place
+    of overlaps; the diagonal is 1. Empty for overlaps."""
+
+    statistics: str = ""
+    """File (.npz or .safetensors) with rates [n_features] and joint_rates or phi [n_features, n_features],
+    which take the place of firing_rate, rates, arrangement and conditionals; empty for those."""
+
+    output_noise: float = 0.0
+    """Share of samples whose label is one token drawn at random, in [0, 1)."""
 
     vocabulary: int = 256
     """Output tokens of the world."""
@@ -97,6 +113,10 @@ class ToyConfig:
         self._check_groups()
         if self.arrangement == "ring":
             self._check_ring()
+        if self.arrangement == "tree":
+            self._check_tree()
+        if self.group_overlaps:
+            self._check_group_overlaps()
 
     def _check_ranges(self) -> None:
         def expect(is_good: bool, name: str, range_: str) -> None:
@@ -123,6 +143,7 @@ class ToyConfig:
         for name in ("grouped_share", "reconstruction_share"):
             expect(0 <= getattr(self, name) <= 1, name, "in [0, 1]")
         expect(0 < self.importance_decay <= 1, "importance_decay", "in (0, 1]")
+        expect(0 <= self.output_noise < 1, "output_noise", "in [0, 1)")
         expect(self.learning_rate > 0, "learning_rate", "above 0")
         expect(self.weight_decay >= 0, "weight_decay", "of 0 or more")
         expect(self.seed >= 0, "seed", "of 0 or more")
@@ -136,7 +157,7 @@ class ToyConfig:
             ("rates", ("equal", "zipf")),
             ("magnitudes", ("binary", "uniform", "lognormal")),
             ("readout", ("softmax", "relu", "mlp")),
-            ("arrangement", ("clique", "ring")),
+            ("arrangement", ("clique", "ring", "tree", "copula")),
             ("directions", ("learned", "given")),
         ):
             expect(getattr(self, name) in known, name, " or ".join(f'"{word}"' for word in known))
@@ -180,6 +201,30 @@ class ToyConfig:
                     f"{self.group_size} features that fire at {self.firing_rate:g}, found {q:g}: change "
                     "conditionals, group_size or firing_rate."
                 )
+
+    def _check_tree(self) -> None:
+        highest = 1 / (self.group_size - 1)
+        if self.rates != "equal" or any(
+            q == "independent" or not 0 < q <= highest + 1e-12 for q in self.conditionals
+        ):
+            raise ValueError(
+                f"expected equal rates and conditionals in (0, {highest:.4g}] in trees of {self.group_size}, "
+                f'found rates="{self.rates}" and conditionals={self.conditionals}: children exclude each '
+                "other, so their shares of the parent's firings add up to 1 at most."
+            )
+
+    def _check_group_overlaps(self) -> None:
+        rows, size = self.group_overlaps, self.group_size
+        is_square = len(rows) == size and all(len(row) == size for row in rows)
+        if not is_square or any(
+            rows[i][j] != rows[j][i] or not 0 <= rows[i][j] <= 1 or (i == j and rows[i][j] != 1)
+            for i in range(size)
+            for j in range(size)
+        ):
+            raise ValueError(
+                f"expected group_overlaps as {size} rows of {size} numbers in [0, 1], symmetric, with a "
+                f"diagonal of 1, found {rows}: mend it, or change group_size."
+            )
 
     @property
     def n_groups(self) -> int:

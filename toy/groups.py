@@ -53,3 +53,13 @@ def ring_states(size: int, rate: float, conditional: float) -> list[State]:
         members = tuple(member for member, start in enumerate(starts) if (middle - start) % circle < rate)
         states.append((members, right - left))
     return states
+
+
+def tree_states(size: int, rate: float, conditional: float) -> list[State]:
+    """States of a parent, the first member, and children that fire only with it and never together.
+
+    The parent fires at `rate`, each child in `conditional` of that.
+    """
+    children = [((0, child), rate * conditional) for child in range(1, size)]
+    alone = rate * (1 - conditional * (size - 1))
+    return ([((0,), alone)] if alone > 1e-15 else []) + children

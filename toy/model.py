@@ -74,7 +74,7 @@ def train(config: ToyConfig, world: World, progress: Progress | None = None) -> 
         for k, sample in enumerate(world.sample(n_steps * config.batch, generator).split(config.batch)):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * (1 + math.cos(math.pi * (first + k) / config.steps)) / 2
-            network.backward(sample, world.labels(sample.csr()) if network.readout else None)
+            network.backward(sample, world.labels(sample.csr(), generator) if network.readout else None)
             optimizer.step()
         if progress is not None:
             progress(first + n_steps, config.steps)

@@ -23,7 +23,7 @@ class LossScales:
         self.reconstruction = (self.importance * world.rates).sum().item() * world.second_moment
         generator = torch.Generator().manual_seed(seed_of(config, "evaluation"))
         self.sample = world.sample(rows, generator)
-        self.labels = world.labels(self.sample.csr())
+        self.labels = world.labels(self.sample.csr(), generator)
         if config.readout == "relu":
             self.output = (self.labels - world.base_output.float()).square().sum(1).mean().item()
         else:

@@ -2,9 +2,9 @@
 
 from toy.config import ToyConfig
 
-PURPOSES = ("start", "training", "evaluation", "stream")
+PURPOSES = ("start", "training", "evaluation", "stream", "noise")
 
 
 def seed_of(config: ToyConfig, purpose: str) -> int:
-    """A seed of its own for each purpose: start, training, evaluation, stream."""
+    """A seed of its own for each purpose: start, training, evaluation, stream, noise."""
     return config.seed * len(PURPOSES) + PURPOSES.index(purpose)

@@ -57,6 +57,7 @@ class ToySystem:
             "instance": instance,
             "reconstruction_loss": trained.reconstruction_losses[instance].item(),
             "output_loss": trained.output_losses[instance].item(),
+            "truth_error": world.truth_error,
         }
         self._world = world
         self._bias = trained.bias[instance]
@@ -64,19 +65,21 @@ class ToySystem:
 
     def stream(self) -> Iterator[Batch]:
         """The config's n_samples samples, the same at every call, in batches."""
+        noise = self._noise()
         for x, sequences in self._samples():
             hidden = x @ self.directions
-            yield self._batch(hidden, self._read(hidden), x, sequences)
+            yield self._batch(hidden, self._read(hidden), x, sequences, noise)
 
     def stream_with(self, replace: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
         """Like stream(), the hidden vectors replaced and all else recomputed from them.
 
         No feature of the world stands behind such vectors, so activations are ReLU(pre-activations).
         """
+        noise = self._noise()
         for x, sequences in self._samples():
             hidden = replace(x @ self.directions)
             preactivations = self._read(hidden)
-            yield self._batch(hidden, preactivations, preactivations.relu(), sequences)
+            yield self._batch(hidden, preactivations, preactivations.relu(), sequences, noise)
 
     def _samples(self) -> Iterator[tuple[Tensor, Tensor]]:
         config = self._world.config
@@ -88,10 +91,20 @@ class ToySystem:
     def _read(self, hidden: Tensor) -> Tensor:
         return hidden @ self.encoder.T + self._bias
 
-    def _batch(self, hidden: Tensor, preactivations: Tensor, activations: Tensor, sequences: Tensor) -> Batch:
+    def _noise(self) -> torch.Generator:
+        return torch.Generator().manual_seed(seed_of(self._world.config, "noise"))
+
+    def _batch(
+        self,
+        hidden: Tensor,
+        preactivations: Tensor,
+        activations: Tensor,
+        sequences: Tensor,
+        noise: torch.Generator,
+    ) -> Batch:
         if self._readout:
             said = scores(hidden, self._readout, self._instance)
             outputs = probabilities(said, self._world.config.readout)
         else:
-            outputs = self._world.labels(activations)
+            outputs = self._world.labels(activations, noise)
         return Batch(preactivations, activations, outputs, hidden, sequences)
