@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-all lint bench clean
+.PHONY: help report test test-all coverage lint bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,9 +31,13 @@ test: $(VENV)/installed-test  ## all tests but the slow ones
 test-all: $(VENV)/installed-test  ## all tests
 	$(BIN)/python -m pytest --quiet -m "slow or not slow"
 
-lint: $(VENV)/installed-test  ## ruff: rules and format
+coverage: $(VENV)/installed-test  ## lines of toy and compare that the tests run; fails under 90 %
+	$(BIN)/python -m pytest --quiet -m "slow or not slow" --cov=toy --cov=compare --cov-report=term:skip-covered --cov-fail-under=90
+
+lint: $(VENV)/installed-test  ## ruff (rules and format), mypy (strict on the public surface)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: $(VENV)/installed-test  ## measured ratios against the post's way, scipy, autograd
 	for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done

@@ -86,9 +86,9 @@ def field_notes(kind: type) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     notes = {}
     for one, after in zip(body.body, body.body[1:], strict=False):
-        is_note = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and is_note:
-            notes[one.target.id] = inspect.cleandoc(after.value.value)
+        match one, after:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(note))):
+                notes[name] = inspect.cleandoc(note)
     return notes
 
 

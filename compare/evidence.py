@@ -29,6 +29,7 @@ from compare.system import (
     System,
     check_batch,
     check_system,
+    inputs_of,
     sequences_of,
 )
 
@@ -278,7 +279,7 @@ def measure(
         features, values, offsets = features[: offsets[size]], values[: offsets[size]], offsets[: size + 1]
         if outputs is None:
             outputs = MeanOutputs(n_features, batch.outputs.shape[1])
-        moments.update((batch.preactivations if encoder is None else batch.inputs)[:size])
+        moments.update((batch.preactivations if encoder is None else inputs_of(batch))[:size])
         cofiring.update(features, values, offsets)
         outputs.update(features, values, offsets, batch.outputs[:size], sequences)
         tokens = tokens_of(batch)

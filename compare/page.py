@@ -65,6 +65,7 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,7 @@ from compare.tables_geometry import hidden_sentences
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from matplotlib.figure import Figure
 
 TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
 SCRIPTS = ("vendor/plotly-basic.min.js", "templates/report.js")
@@ -179,7 +181,7 @@ def environment() -> "Environment":
     return made
 
 
-def inline(draw) -> str:
+def inline(draw: "Callable[[], Figure]") -> str:
     """A figure's SVG in the ink of the page, without ids that several figures share, 104 pixels an inch."""
     svg = re.sub(r'<g id="[^"]*">', "<g>", figures.to_svg(draw)).replace(figures.INK, "currentColor")
 

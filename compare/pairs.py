@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from compare.evidence import Evidence
 from compare.kernels import add_to_grid
-from compare.measures import COOCCURRENCE, DIRECTIONS, SIMILARITY
+from compare.measures import COOCCURRENCE, DIRECTIONS, SIMILARITY, Measure
 
 TILE = 1024
 """Rows and columns of a tile."""
@@ -146,7 +146,7 @@ def _whole(table: PairTable) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _measure(name: str):
+def _measure(name: str) -> Measure:
     return COOCCURRENCE.get(name) or SIMILARITY[name]
 
 
@@ -154,28 +154,30 @@ def _slices(n: int) -> list[slice]:
     return [slice(start, min(start + TILE, n)) for start in range(0, n, TILE)]
 
 
+Limits = tuple[float, float, float, float]
+"""Lowest and highest x, lowest and highest y."""
+
+
 class PairMap(NamedTuple):
     """Pairs on a grid of two measures: how many, and the mean cosine (NaN where there are none)."""
 
     x_edges: Float[np.ndarray, " x_bins_and_one"]
     y_edges: Float[np.ndarray, " y_bins_and_one"]
-    count: Int[np.ndarray, "x_bins y_bins"]
+    count: Int[np.ndarray, "x_bins y_bins"]  # type: ignore[assignment]  # hides tuple.count
     mean: Float[np.ndarray, "x_bins y_bins"]
 
 
-def pair_map(
-    table: PairTable, x: str, y: str, *, bins: int = 64, limits: tuple[float, ...] | None = None
-) -> PairMap:
+def pair_map(table: PairTable, x: str, y: str, *, bins: int = 64, limits: Limits | None = None) -> PairMap:
     """The post's figure as numbers: count and mean cosine over a grid of measure x by measure y.
 
     limits are the grid's lowest and highest x, then y; by default, those of the pairs.
     """
-    limits = limits or (*_range(table, x), *_range(table, y))
+    x_low, x_high, y_low, y_high = limits = limits or (*_range(table, x), *_range(table, y))
     count, total = np.zeros((bins, bins), dtype=np.int64), np.zeros((bins, bins))
     for _, _, tile in table.tiles():
         add_to_grid(tile[x], tile[y], tile["cosine"], limits, count, total)
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return PairMap(np.linspace(*limits[:2], bins + 1), np.linspace(*limits[2:], bins + 1), count, mean)
+    return PairMap(np.linspace(x_low, x_high, bins + 1), np.linspace(y_low, y_high, bins + 1), count, mean)
 
 
 def histogram(

@@ -9,7 +9,7 @@ often.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 import pandas as pd
@@ -166,8 +166,8 @@ def moments(prepared: Prepared) -> Permutation:
         response[k] = 1.0
         response[others] = -np.linalg.solve(gram[np.ix_(others, others)], gram[others, k])
         moved = np.append(residuals[a], 0.0)
-        sums = [_sums(weights, gram, row_sums, prepared.effects) for weights in (response, moved)]
-        centre, variance = mantel_moments(*sums, n)
+        first, second = (_sums(weights, gram, row_sums, prepared.effects) for weights in (response, moved))
+        centre, variance = mantel_moments(first, second, n)
         found = response @ gram @ moved
         z[a] = (found - centre) / np.sqrt(variance)
         unit = observed[a] / found  # from the numerator to t, as if the denominator did not vary
@@ -236,7 +236,7 @@ def _t_statistics(
     return t
 
 
-def _result(prepared: Prepared, observed: np.ndarray, p: np.ndarray, **null) -> Permutation:
+def _result(prepared: Prepared, observed: np.ndarray, p: np.ndarray, **null: Any) -> Permutation:
     terms = prepared.terms
     k = len(terms)
     gram = prepared.grams.sum(0) / 2

@@ -104,14 +104,25 @@ def surrogate_arm(arm: Arm, seed: int) -> Arm:
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
         for system, evidence in zip(arm.systems(before, step), before[arm.name], strict=True):
-            yield GaussianSurrogate(system, evidence.input_mean, evidence.input_covariance, seed=seed)
+            mean, covariance = evidence.input_mean, evidence.input_covariance
+            if mean is None or covariance is None:
+                raise ValueError(
+                    f"expected an encoder in {evidence.name!r}, found none: a surrogate draws what it reads."
+                )
+            yield GaussianSurrogate(system, mean, covariance, seed=seed)
 
     note = (
         "Gaussian inputs of the same mean and covariance, through the same features and all that follows them"
     )
-    changes = {"name": "Gaussian surrogate", "group": "control", "note": note, "control_of": arm.name}
-    changes |= {"effects": None}
-    return replace(arm, systems=systems, **changes)
+    return replace(
+        arm,
+        systems=systems,
+        name="Gaussian surrogate",
+        group="control",
+        note=note,
+        control_of=arm.name,
+        effects=None,
+    )
 
 
 def run(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> dict:
@@ -225,15 +236,16 @@ def results_of(
         raise ValueError(
             f"expected one system beside controls, found {len(arms)}: test {', '.join(arms)} one by one."
         )
-    entries, models = [], {}
+    entries: list[dict] = []
+    models: dict[str, dict] = {}
     for group, found in (("real", arms), ("control", beside)):
         for name, seeds in found.items():
             known = "toy" if group == "real" and seeds[0].truth else group
             control_of = next(iter(arms)) if group == "control" else None
             behind = [model for seed in seeds for model in seed.provenance.get("models", [])]
             models |= {model["name"]: model for model in behind}
-            about = {"name": name, "group": known, "control_of": control_of, "note": ""}
-            about["models"] = sorted({model["name"] for model in behind})
+            names = sorted({model["name"] for model in behind})
+            about = {"name": name, "group": known, "control_of": control_of, "note": "", "models": names}
             entries.append(entry(about, seeds, config, step))
     return assemble(config, about_run(config, inputs), entries, list(models.values()))
 

@@ -6,6 +6,7 @@ templates/_<key>.html.j2; add a Section here. It appears where its numbers are, 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ def draw_slopes(made: Tables) -> Iterator[Drawing]:
     """A forest plot for each pair of measures."""
     slopes = made["slopes"][made["slopes"]["term"].isin(TERMS)]
     for measures, part in slopes.groupby(["cooccurrence", "similarity"], sort=False):
-        yield f"slopes: {measures[0]} x {measures[1]}", lambda part=part: figures.forest(part)
+        yield f"slopes: {measures[0]} x {measures[1]}", partial(figures.forest, part)
 
 
 def draw_histograms(made: Tables) -> Iterator[Drawing]:

@@ -160,6 +160,17 @@ def check_batch(batch: Batch, *, n_features: int, name: str) -> None:
         )
 
 
+def inputs_of(batch: Batch) -> Float[Tensor, "tokens width"]:
+    """What the encoder read, which each batch of a system that HasEncoder carries."""
+    found = getattr(batch, "inputs", None)
+    if found is None:
+        raise ValueError(
+            "expected inputs in each batch of a system with an encoder, found none: carry them, or leave "
+            "`encoder` out."
+        )
+    return found
+
+
 def sequences_of(batch: Batch, first: int) -> Int[Tensor, " tokens"]:
     """Which sequence each token belongs to; a batch that does not say counts every token as its own.
 
