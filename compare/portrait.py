@@ -38,8 +38,8 @@ class Portrait:
         knows = ["encoder"] * (self.encoder is not None) + ["truth"] * (self.truth is not None)
         return (
             f"Evidence of {self.name!r}: {self.n_tokens:,} tokens in {self.n_sequences:,} sequences\n"
-            f"{(counts > 0).sum():,} of {len(counts):,} features fired, in {self.directions.shape[1]} dimensions; "
-            f"{len(self.base_output):,} outputs\nknown besides: {', '.join(knows) or 'nothing'}"
+            f"{(counts > 0).sum():,} of {len(counts):,} features fired, in {self.directions.shape[1]} "
+            f"dimensions; {len(self.base_output):,} outputs\nknown besides: {', '.join(knows) or 'nothing'}"
         )
 
     def _repr_html_(self) -> str:

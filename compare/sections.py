@@ -93,7 +93,7 @@ def draw_curve(made: Tables) -> Iterator[Drawing]:
     steps = made["curve_steps"]
     for arm in steps["arm"].unique() if len(steps) else []:
         part = steps[steps["arm"] == arm].dropna(axis=1, how="all")
-        yield f"curve: {arm}", lambda part=part: figures_curve.curve_plot(part)
+        yield f"curve: {arm}", partial(figures_curve.curve_plot, part)
 
 
 def draw_equivalence(made: Tables) -> Iterator[Drawing]:

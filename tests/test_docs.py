@@ -62,10 +62,9 @@ def test_the_page_works_from_top_to_bottom(path, tmp_path, monkeypatch):
     monkeypatch.setattr(measures, "COOCCURRENCE", dict(measures.COOCCURRENCE))
     monkeypatch.setattr("compare.pairs.COOCCURRENCE", measures.COOCCURRENCE)
     blocks = fences(path)
-    for name, text in [
-        (about.removeprefix("file="), text) for _, about, text in blocks if about.startswith("file=")
-    ]:
-        Path(name).write_text(text)
+    for _, about, text in blocks:
+        if about.startswith("file="):
+            Path(about.removeprefix("file=")).write_text(text)
     for language, about, text in blocks:
         if language == "python":
             exec(compile(text, str(path), "exec"), {})

@@ -1,7 +1,8 @@
 """Your own model and SAE, from weights on disk to a page.
 
-Set MODEL to a folder in Hugging Face format and SAE to a folder in SAELens' format, or leave SAE as it is: then a
-small dictionary is trained first. As it stands the script takes about a minute and its numbers mean nothing.
+Set MODEL to a folder in Hugging Face format and SAE to a folder in SAELens' format, or leave SAE as it is:
+then a small dictionary is trained first. As it stands the script takes a minute or two on two quiet cores,
+and its numbers mean nothing.
 """
 
 import sys
@@ -17,19 +18,19 @@ OUT = Path(sys.argv[1] if len(sys.argv) > 1 else "own-model")
 MODEL, SITE, TEXT = "bundled", "blocks.0.hook_mlp_out", "bundled"
 SAE = OUT / "sae"
 
-reads = RealConfig(model=MODEL, site=SITE, text=TEXT, n_tokens=4000)
+reads = RealConfig(model=MODEL, site=SITE, text=TEXT, n_tokens=2000)
 if not SAE.is_dir():
-    small = SAEConfig(n_features=256, k=16, n_activations=32_768, part=16_384, warmup_steps=10)
+    small = SAEConfig(n_features=256, k=16, n_activations=16_384, part=8192, warmup_steps=2)
     train_on_text(small, reads, SAE)
 
-system = RealSystem.load(RealConfig(model=MODEL, site=SITE, text=TEXT, sae=str(SAE), n_tokens=4000))
+system = RealSystem.load(RealConfig(model=MODEL, site=SITE, text=TEXT, sae=str(SAE), n_tokens=2000))
 evidence = compare.measure(system)
 print(evidence.summary())
 
 # The same features fed Gaussian inputs of the same mean and covariance: what geometry gives by itself.
 surrogate = compare.measure(GaussianSurrogate(system, evidence.input_mean, evidence.input_covariance, seed=0))
 
-config = compare.ReportConfig(min_count=10, max_features=128)
+config = compare.ReportConfig(min_count=10, max_features=96)
 results = compare.test(evidence, controls=surrogate, config=config)
 print(results.summary())
 print(results.verdicts[["id", "verdict", "reason"]].head(6).to_string(index=False))
