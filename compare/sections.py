@@ -85,7 +85,7 @@ def draw_excess(made: Tables) -> Iterator[Drawing]:
     """Slopes beyond every null, a figure for each measured arm."""
     for arm in made["excess"]["arm"].unique() if len(made["excess"]) else []:
         part = made["excess"][made["excess"]["arm"] == arm]
-        yield f"excess: {arm}", lambda part=part: figures_excess.excess_plot(part)
+        yield f"excess: {arm}", partial(figures_excess.excess_plot, part)
 
 
 def draw_curve(made: Tables) -> Iterator[Drawing]:
