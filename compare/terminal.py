@@ -1,5 +1,7 @@
 """What the terminal shows of results: a table of verdicts, and on request every cell with its reason."""
 
+from typing import TYPE_CHECKING
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -7,11 +9,43 @@ from rich.text import Text
 
 from compare.wording import cell_name, compact, interval
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 COLOURS = {"CONFIRMED": "green", "REFUTED": "red", "UNDECIDED": "yellow"}
 SIGNS = {"CONFIRMED": "✓", "REFUTED": "✗", "UNDECIDED": "?", None: " "}
 """Read without colour as well."""
 
 SHORT = {"exclusive": "excl.", "independent": "indep.", "co-occurring": "co-occ."}
+
+
+HELD = (0.03, 0.075)
+"""Size of a 5 % test that counts as kept."""
+
+
+def calibration_table(table: "pd.DataFrame", effect: float) -> Table:
+    """Size and power, in %, of each test of each slope; a size outside HELD is marked."""
+    low, high = HELD
+    shown = Table(
+        title=f"rejections at 5 %: size under the null ({low:.0%} to {high:.1%} is kept, else !) / power at "
+        f"{effect:g} sd",
+        box=SIMPLE_HEAD,
+    )
+    terms = list(table["term"].unique())
+    for heading in ("effects", "test"):
+        shown.add_column(heading)
+    for term in terms:
+        shown.add_column(term, justify="right", no_wrap=True)
+    for (effects, test), rows in table.groupby(["effects", "test"], sort=False):
+        shares = rows.set_index(["world", "term"])["rejected"]
+        cells = [size_and_power(shares["null", term], shares["planted", term]) for term in terms]
+        shown.add_row(effects, test, *cells)
+    return shown
+
+
+def size_and_power(size: float, power: float) -> str:
+    """4.5 / 80; a mark where the size is not kept."""
+    return f"{'' if HELD[0] <= size <= HELD[1] else '! '}{100 * size:.1f} / {100 * power:.0f}"
 
 
 def show(results: dict, console: Console, *, verbose: bool = False) -> None:

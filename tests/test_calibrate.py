@@ -5,8 +5,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic import planted_system
 
-from compare.calibration import SLOPES, WORLDS, MatchedWorld, World, calibrate, cosines, plant
+from compare.calibration import (
+    SLOPES,
+    WORLDS,
+    MatchedWorld,
+    World,
+    calibrate,
+    calibrate_evidence,
+    cosines,
+    plant,
+)
+from compare.evidence import measure
+from compare.terminal import calibration_table, size_and_power
 
 PAIRS = np.triu_indices(60, 1)
 
@@ -94,6 +106,30 @@ def test_in_the_stored_table_the_default_keeps_its_size_where_naive_errors_do_no
     assert (naive.groupby("term")["rejected"].max() > 0.25).all()
     planted = table[table["world"].str.startswith("planted") & (table["test"] == "default")]
     assert (planted["rejected"] > 0.9).all()
+
+
+def test_worlds_shaped_like_evidence_give_size_and_power():
+    """20 replicates: a test of 5 % rejects in more than 5 of them with probability .0003."""
+    evidence = measure(planted_system(n=32, width=16, n_tokens=1024, effect=None))
+    table = calibrate_evidence(evidence, replicates=20, effect=0.5, permutations=0, min_count=1)
+    assert list(table.columns[:2]) == ["world", "effects"]
+    default = table[table["test"] == "default"].set_index(["world", "effects", "term"])["rejected"]
+    assert default.loc["null"].max() <= 5 / 20
+    assert default.loc["planted"].min() > 0.5
+    shown = calibration_table(table, 0.5)
+    assert shown.row_count == table[["effects", "test"]].drop_duplicates().shape[0]
+    assert size_and_power(0.05, 0.8) == "5.0 / 80"
+    assert size_and_power(0.2, 1.0) == "! 20.0 / 100"
+
+
+def test_evidence_with_undefined_pairs_is_refused():
+    evidence = measure(planted_system(n=12, width=8, vocab=8, n_tokens=512, effect=None))
+    evidence.counts[:] = 600  # more firings than tokens: log odds are undefined
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(ValueError, match="expected 8 features or more and every pair defined"),
+    ):
+        calibrate_evidence(evidence, replicates=1, min_count=1)
 
 
 def test_bad_input_is_named():

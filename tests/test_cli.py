@@ -153,3 +153,12 @@ def test_help_is_quick_and_completion_works():
     asked = os.environ | {"_COFIRE_COMPLETE": "complete_bash", "COMP_WORDS": "cofire va", "COMP_CWORD": "1"}
     found = subprocess.run(command, env=asked, check=False, capture_output=True, text=True)
     assert found.stdout.split() == ["validate"]
+
+
+def test_calibrate_writes_a_table(evidence, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "calibration.csv"
+    words = ("calibrate", evidence, "-o", out, "--replicates", 2, "--features", 16, "-q")
+    status, shown, _ = cofire(monkeypatch, capsys, *words)
+    assert status == 0
+    assert "size under the null" in shown
+    assert out.read_text().startswith("world,effects,test,term,rejected,error,replicates")
