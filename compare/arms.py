@@ -279,12 +279,15 @@ def sae_on_toy(world: "World", directions: "Tensor", config: SAEConfig) -> "SAE"
         return train_sae(hidden, config, Path(folder) / "sae")
 
 
-def explore_atlas(seed: int, runs: Path, step: Step) -> list[tuple[str, dict]]:
-    """Every point of the toys' atlas, with the name of its slice; those kept in `runs` are not run again."""
-    from toy.atlas import explore
+def explore_atlas(seed: int, runs: Path, step: Step) -> tuple[list[tuple[str, dict]], str]:
+    """Every point of the toys' atlas, with its slice, and the hash of the toy's code that measured them.
+
+    Points kept in `runs` by the same code are not run again.
+    """
+    from toy.atlas import explore, toy_sha256
 
     with step("atlas") as progress:
-        return list(explore(seed, runs / "atlas", progress))
+        return list(explore(seed, runs / "atlas", progress)), toy_sha256()
 
 
 def atlas_theory() -> list[dict]:

@@ -99,13 +99,13 @@ def atlas(
     from compare.arms import atlas_theory, explore_atlas
     from compare.atlas import atlas_results, write_atlas
     from compare.progress import step
-    from compare.provenance import code_sha256, versions
+    from compare.provenance import versions
     from compare.report import check_folder
 
     check_folder(out)
-    found = explore_atlas(seed, runs, partial(step, quiet=quiet))
+    found, toy_code = explore_atlas(seed, runs, partial(step, quiet=quiet))
     command = shlex.join(["cofire", *sys.argv[1:]])
-    about = {"command": command, "seed": seed, "code_sha256": code_sha256(), "versions": versions()}
+    about = {"command": command, "seed": seed, "toy_sha256": toy_code, "versions": versions()}
     results = atlas_results(found, atlas_theory(), about)
     for sentence in results["atlas"]["summary"]:
         print(sentence)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from compare.atlas import CELLS, atlas_results, cell_table, point_table, region, sign_of, write_atlas
+from compare.cli import app
 from toy import atlas as toy_atlas
-from toy.atlas import BASE, KINDS, SHARES, explore, measure_point, slices
+from toy.atlas import BASE, KINDS, PARTIAL, SHARES, TWO, explore, measure_point, slices
 
 AS_CLAIMED = {"exclusive": (-0.5, -0.5), "independent": (-0.2, -0.2), "co-occurring": (0.0, 0.5)}
 
@@ -99,3 +100,18 @@ def test_an_atlas_is_written_with_every_number_and_figure(tmp_path):
     write_atlas(results, folder)  # a report may be replaced
     with pytest.raises(ValueError, match="expected a new folder or a report"):
         write_atlas(results, tmp_path)
+
+
+def test_the_command_writes_the_atlas(tmp_path, monkeypatch, capsys):
+    tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=2, steps=5)
+    two = replace(TWO, n_seeds=2, steps=5)
+    deciding = replace(tiny, n_features=64, overlaps=PARTIAL.overlaps, grouped_share=PARTIAL.grouped_share)
+    parts = {"phase": [tiny], "deciding cell": [deciding], "two in one": [two], "size": [tiny]}
+    monkeypatch.setattr(toy_atlas, "slices", lambda seed: parts)
+    monkeypatch.setattr("toy.energy.flip_share", lambda two: 0.6)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        app(["atlas", "-o", "atlas", "--quiet"])
+    assert stopped.value.code == 0
+    assert "of 1 points" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "atlas" / "results.json").read_text())["run"]["toy_sha256"]) == 64

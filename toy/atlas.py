@@ -32,7 +32,6 @@ TWO = ToyConfig(
     n_features=2, width=1, vocabulary=32, firing_rate=0.02, readout_width=16, n_seeds=N_SEEDS, steps=1000,
     batch=256, grouped_share=1.0, conditionals=(0.0,), overlaps=(1.0,),
 )  # fmt: skip
-WIDE = replace(BASE, n_features=128, width=64, vocabulary=128)
 PARTIAL = replace(BASE, overlaps=(0.0, 0.25, 0.5, 0.75, 1.0), grouped_share=0.9375)
 KINDS = {
     "softmax, tied": {},
@@ -55,13 +54,13 @@ def slices(seed: int = 0) -> dict[str, list[ToyConfig]]:
     ]
     grid = [(0.0, rate) for rate in (0.03, 0.01, 0.1)] + [(0.3, 0.03)]
     phase = [
-        replace(WIDE, weight_decay=decay, firing_rate=rate, width=width, reconstruction_share=share)
-        for (decay, rate), width, share in product(grid, (128, 64, 32, 16), SHARES)
+        replace(BASE, weight_decay=decay, firing_rate=rate, width=width, reconstruction_share=share)
+        for (decay, rate), width, share in product(grid, (64, 32, 16, 8), SHARES)
     ]
-    one, large = (replace(config, reconstruction_share=0.9) for config in (BASE, WIDE))
-    size = [one, replace(one, steps=4 * one.steps), large]
-    size += [replace(large, n_features=256, width=128, vocabulary=256)]
-    parts = {"two in one": two, "deciding cell": deciding, "phase": phase, "size": size}
+    one = replace(BASE, reconstruction_share=0.9)
+    size = [one, replace(one, steps=4 * one.steps)]
+    size += [replace(one, n_features=256, width=128, vocabulary=256)]
+    parts = {"phase": phase, "deciding cell": deciding, "two in one": two, "size": size}
     return {name: [replace(point, seed=seed) for point in points] for name, points in parts.items()}
 
 
