@@ -98,9 +98,9 @@ def atlas(
     """
     from compare.arms import atlas_theory, explore_atlas
     from compare.atlas import atlas_results, write_atlas
+    from compare.page import check_folder
     from compare.progress import step
     from compare.provenance import versions
-    from compare.report import check_folder
 
     check_folder(out)
     found, toy_code = explore_atlas(seed, runs, partial(step, quiet=quiet))
