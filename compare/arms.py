@@ -304,3 +304,16 @@ def atlas_theory() -> list[dict]:
         row = {"kind": kind, "tied": config.tied, "readout": config.readout, "flip_free": free}
         rows.append(row | {"flip": flip_of_equal_lengths(config.readout)})
     return rows
+
+
+def compare_dictionaries(values: dict, source: str, first: Path, second: Path) -> str:
+    """Agreement of two SAEs over the features that fire on the text of [reads], kept with the first one."""
+    from real.sae_on_text import record_agreement
+
+    reads = make_config(RealConfig, values.get("reads", {}), source=source)
+    found = record_agreement(first, second, reads)
+    share = (found.mean - found.null_mean) / (1 - found.null_mean)
+    return (
+        f"mean largest cosine {found.mean:.3f}, with random directions of the same second moment "
+        f"{found.null_mean:.3f}: {share:.0%} of the way from these to identity"
+    )

@@ -267,6 +267,21 @@ def show_config(
     print(default_toml(known[command]), end="")
 
 
+@app.command()
+def agreement(
+    sae: Annotated[Path, typer.Argument(help="Folder of an SAE; what is found is kept in its metadata.")],
+    other: Annotated[Path, typer.Argument(help="Folder of one that was trained alike with another seed.")],
+    config: ConfigFile = None,
+) -> None:
+    """How much of one SAE another has found, over features that fire on the text of [reads] in the config.
+
+    Example: cofire agreement sae-0 sae-1 --config real/bundled/sae_topk.toml
+    """
+    from compare.arms import compare_dictionaries
+
+    print(compare_dictionaries(values_of(config, {}), source_of(config), sae, other))
+
+
 def values_of(config: Path | None, options: dict) -> dict:
     """What a TOML file says, overruled by the options that were given."""
     from compare.config import read_toml

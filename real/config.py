@@ -6,6 +6,7 @@ from pathlib import Path
 BUNDLED = Path(__file__).parent / "bundled"
 CHOICES = {
     "architecture": ("topk", "abstopk", "standard"),
+    "inputs": ("scaled", "whitened"),
     "decoder": ("trained", "isotropic", "matched"),
     "dtype": ("float32", "float16"),
 }
@@ -107,7 +108,14 @@ class SAEConfig:
     """How many features fire on a token (topk and abstopk only)."""
 
     l1: float = 5.0
-    """Weight of the sum of activations in the loss (standard only), for inputs of mean length sqrt(width)."""
+    """Weight of the sum of activations in the loss (standard only), on inputs of mean length sqrt(width)."""
+
+    inputs: str = "scaled"
+    """What it is trained on: activations scaled to a mean length of sqrt(width), or whitened to that as well.
+
+    Whitened, an error counts in proportion to how much its direction varies, not the large directions alone.
+    Either way the stored SAE reads activations as they come.
+    """
 
     decoder: str = "trained"
     """trained, or frozen at random rows: isotropic, or matched to another SAE's second moment."""

@@ -4,19 +4,24 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from real.config import SAEConfig, sae_folder
 from real.controls import isotropic_directions, matched_directions, unit_rows
-from real.sae import SAE
+from real.sae import SAE, top_k
 from real.sae_files import load_sae
-from real.sae_steps import Step, Weights, add_revival, l1_step, topk_step
+from real.sae_steps import Step, Weights, add_revival, before, l1_step, topk_step
 
 Source = Callable[[int, int], Float[Tensor, "rows width"]]
 """Takes the number of a part and how many rows it has; gives activations, the same for the same part."""
+
+RIDGE = 0.01
+"""Share of the mean variance that whitening adds to every variance."""
 
 NEW_LENGTH = 0.2
 """Of a new start's encoder row, beside the mean of those that fire (Bricken et al. 2023)."""
@@ -25,20 +30,58 @@ FIRST_LOOK = 8192
 """Activations from which the scale and the mean of the inputs are taken."""
 
 
+class Frame(NamedTuple):
+    """Where the inputs that are trained on lie: (site - origin) @ into, of mean length near sqrt(width)."""
+
+    origin: Float[Tensor, " width"]
+    into: Float[Tensor, "width width"]
+    back: Float[Tensor, "width width"]
+    """The inverse of `into`."""
+
+    @classmethod
+    def of(cls, rows: Float[Tensor, "rows width"], inputs: str) -> "Frame":
+        """From some activations; `inputs` as in SAEConfig."""
+        width = rows.shape[1]
+        origin = rows.mean(0) if inputs == "whitened" else torch.zeros(width)
+        into = whitening(rows - origin) if inputs == "whitened" else torch.eye(width)
+        scale = (width**0.5 / ((rows - origin) @ into).norm(dim=1).mean()).item()
+        if not 0 < scale < float("inf"):
+            raise ValueError(
+                f"expected activations that are finite and not all zero, found a scale of "
+                f"{scale}: check the site."
+            )
+        back = torch.linalg.inv(into.double()).float().contiguous()
+        return cls(origin, into * scale, back / scale)
+
+    def inputs(self, site: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
+        return (site.float() - self.origin) @ self.into
+
+
+def whitening(centred: Float[Tensor, "rows width"]) -> Float[Tensor, "width width"]:
+    """The symmetric matrix that makes the covariance of such rows the identity, nearly.
+
+    To every variance RIDGE times their mean is added first, so that directions in which almost nothing varies
+    are not blown up.
+    """
+    variances, vectors = torch.linalg.eigh((centred.double().T @ centred.double()) / len(centred))
+    variances = variances.clamp(min=0) + RIDGE * variances.mean()
+    return ((vectors / variances.sqrt()) @ vectors.T).float()
+
+
 class State:
-    """Weights on inputs scaled to a mean length of sqrt(width), and what is needed to go on."""
+    """Weights on inputs in a frame of their own, and what is needed to go on."""
 
     def __init__(
         self,
         config: SAEConfig,
         weights: Weights,
         *,
-        scale: float,
+        frame: Frame,
         first_decoder: Float[Tensor, "features width"],
     ) -> None:
         self.config = config
         self.weights = Weights(*(tensor.requires_grad_() for tensor in weights))
-        self.scale = scale
+        self.frame = frame
         self.first_decoder = first_decoder
         self.step = 0
         self.last_fired = torch.zeros(config.n_features, dtype=torch.int64)
@@ -50,23 +93,21 @@ class State:
 
     @classmethod
     def start(cls, config: SAEConfig, source: Source) -> "State":
-        """Unit decoder rows drawn at random, the encoder their transpose, the bias at the inputs' mean."""
+        """Unit decoder rows drawn at random, the encoder along them, the bias at the inputs' mean."""
         rows = source(0, FIRST_LOOK).float()
-        scale = (rows.shape[1] ** 0.5 / rows.norm(dim=1).mean()).item()
-        if not 0 < scale < float("inf"):
-            raise ValueError(
-                f"expected activations that are finite and not all zero, found a scale of "
-                f"{scale}: check the site."
-            )
+        frame = Frame.of(rows, config.inputs)
+        inputs = frame.inputs(rows)
         decoder = first_directions(config, rows.shape[1])
-        encoder, b_enc = decoder.clone(), torch.zeros(config.n_features)
-        weights = Weights(encoder, decoder, b_enc, rows.mean(0) * scale)
-        return cls(config, weights, scale=scale, first_decoder=decoder.clone())
+        if config.decoder != "trained":  # the directions asked for are those at the site
+            decoder = unit_rows(decoder @ frame.into)
+        weights = Weights(decoder.clone(), decoder, torch.zeros(config.n_features), inputs.mean(0))
+        weights.encoder.mul_(first_length(config, inputs, weights))
+        return cls(config, weights, frame=frame, first_decoder=decoder.clone())
 
     @torch.no_grad()
     def update(self, batch: Float[Tensor, "tokens width"]) -> Step:
         """Take one step of Adam; what the batch said comes back."""
-        inputs = batch.float() * self.scale
+        inputs = self.frame.inputs(batch)
         found = self._gradients(inputs)
         for tensor, gradient in zip(self.weights, found.gradients, strict=True):
             tensor.grad = gradient
@@ -90,7 +131,8 @@ class State:
 
     def describe(self, batch: Float[Tensor, "tokens width"], found: Step) -> dict:
         """Where training stands, for the log."""
-        spread = (batch.float() - batch.float().mean(0)).square().sum().item() * self.scale**2
+        inputs = self.frame.inputs(batch)
+        spread = (inputs - inputs.mean(0)).square().sum().item()
         return {
             "step": self.step,
             "activations": self.step * self.config.batch,
@@ -106,14 +148,17 @@ class State:
         return torch.cosine_similarity(self.weights.decoder.detach(), self.first_decoder).mean().item()
 
     def result(self) -> SAE:
-        """The SAE on inputs as they come, not scaled."""
+        """The SAE on activations as they come; its decoder rows have a mean length of 1."""
         encoder, decoder, b_enc, b_dec = (tensor.detach() for tensor in self.weights)
+        origin, into, back = self.frame
+        written = decoder @ back
+        length = written.norm(dim=1).mean()
         return SAE(
             architecture=self.config.architecture,
-            W_enc=encoder.T.contiguous(),
-            W_dec=decoder.clone(),
-            b_enc=b_enc / self.scale,
-            b_dec=b_dec / self.scale,
+            W_enc=((encoder @ into.T) * length).T.contiguous(),
+            W_dec=written / length,
+            b_enc=b_enc * length,
+            b_dec=b_dec @ back + origin,
             k=None if self.config.architecture == "standard" else self.config.k,
             metadata={"training": asdict(self.config), "cosine_with_start": self.cosine_with_start()},
         )
@@ -126,7 +171,8 @@ class State:
         tensors |= {name: tensor.detach() for name, tensor in self.weights._asdict().items()}
         for name, moments in self._moments().items():
             tensors |= {f"{name}.{key}": value for key, value in moments.items()}
-        about = {"config": asdict(self.config), "step": self.step, "scale": self.scale}
+        tensors |= {f"frame.{name}": tensor for name, tensor in self.frame._asdict().items()}
+        about = {"config": asdict(self.config), "step": self.step}
         save_file(tensors, path.with_suffix(".partial"), metadata={"state": json.dumps(about)})
         path.with_suffix(".partial").replace(path)
 
@@ -147,7 +193,8 @@ class State:
                 f"{', '.join(changed)}: use the same config, or delete that folder to begin anew."
             )
         weights = Weights(*(tensors[name] for name in Weights._fields))
-        state = cls(config, weights, scale=about["scale"], first_decoder=tensors["first_decoder"])
+        frame = Frame(*(tensors[f"frame.{name}"] for name in Frame._fields))
+        state = cls(config, weights, frame=frame, first_decoder=tensors["first_decoder"])
         state.step, state.last_fired = about["step"], tensors["last_fired"]
         for name, tensor in state.weights._asdict().items():
             moments = {
@@ -216,6 +263,16 @@ def first_directions(config: SAEConfig, width: int) -> Float[Tensor, "features w
             f"{config.matched_to!r}: name in matched_to an SAE of the same site."
         )
     return matched_directions(like.W_dec, config.n_features, generator=draws)
+
+
+def first_length(config: SAEConfig, inputs: Float[Tensor, "rows width"], weights: Weights) -> float:
+    """How long encoder rows must be, by least squares, for what is written to be as large as what is read."""
+    if config.architecture == "standard":
+        written = before(inputs, weights).relu() @ weights.decoder
+    else:
+        values, features = top_k(before(inputs, weights), config.k, signed=config.architecture == "abstopk")
+        written = embedding_bag(features, weights.decoder, per_sample_weights=values, mode="sum")
+    return (((inputs - weights.b_dec) * written).sum() / written.square().sum()).item()
 
 
 def generator(seed: int, step: int) -> torch.Generator:

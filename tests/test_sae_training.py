@@ -88,17 +88,56 @@ def test_silent_features_get_the_gradients_of_the_auxk_loss_and_no_others_do(fro
     assert torch.equal(found.gradients.b_dec, clean.b_dec)
 
 
-def test_silent_features_of_a_topk_learn_to_fire_again():
-    last_fired = []
-    for revival in (0.0, 1 / 32):
-        state = State.start(replace(SMALL, silent_steps=5, revival_k=4, revival=revival), planted)
-        with torch.no_grad():
-            state.weights.encoder[3:6] *= 1e-3  # too faint ever to be among the two largest
-        for step in range(150):
-            state.update(planted(step, 128))
-        last_fired.append(state.last_fired[3:6])
-    assert not last_fired[0].any()
-    assert (last_fired[1] > 0).sum() >= 2  # twelve directions are planted, so not all 24 are needed
+@pytest.mark.parametrize("revival", [0.0, 1 / 32])
+def test_only_revival_moves_features_of_a_topk_that_do_not_fire(revival):
+    state = State.start(replace(SMALL, silent_steps=1, revival_k=24, revival=revival), planted)
+    with torch.no_grad():
+        state.weights.encoder[3:6] *= 1e-3  # too faint ever to be among the two largest
+    before = state.weights.encoder[3:6].clone()
+    fired = sum(state.update(planted(step, 128)).firings[3:6].sum() for step in range(4))
+    assert fired == 0
+    assert torch.equal(state.weights.encoder[3:6], before) == (revival == 0)
+
+
+@pytest.mark.parametrize("inputs", ["scaled", "whitened"])
+def test_a_frame_is_undone_when_the_sae_is_read_out(inputs):
+    """What the weights reconstruct in their frame is what the SAE reconstructs at the site."""
+    state = State.start(replace(SMALL, inputs=inputs), skewed)
+    for step in range(5):
+        state.update(skewed(step, 128))
+    site, sae = skewed(99, 200), state.result()
+    encoder, decoder, b_enc, b_dec = state.weights
+    there = state.frame.inputs(site)
+    assert there.norm(dim=1).mean().item() == pytest.approx(WIDTH**0.5, rel=0.05)
+    on = largest((there - b_dec) @ encoder.T + b_enc, 2, signed=False)
+    expected = (on @ decoder + b_dec) @ state.frame.back + state.frame.origin
+    torch.testing.assert_close(sae.reconstruct(site), expected.detach(), rtol=1e-3, atol=1e-2)
+    assert sae.W_dec.norm(dim=1).mean().item() == pytest.approx(1.0)
+
+
+def test_whitened_inputs_vary_alike_in_all_directions_but_those_of_no_variance():
+    frame = State.start(replace(SMALL, inputs="whitened"), skewed).frame
+    spread = frame.inputs(skewed(0, 8192)).T.cov()
+    values = torch.linalg.eigvalsh(spread)
+    assert values[0] < 0.02 * values[-1]  # one direction of skewed() is constant
+    # v / (v + .01 mean) is .679 for the smallest other variance and .995 for the largest
+    assert (values[1] / values[-1]).item() == pytest.approx(0.682, rel=0.06)
+
+
+def test_a_frozen_decoder_points_where_it_was_asked_to_whatever_the_inputs(tmp_path):
+    drawn = [
+        State.start(replace(SMALL, inputs=inputs, decoder="isotropic"), skewed).result().W_dec
+        for inputs in ("scaled", "whitened")
+    ]
+    cosines = torch.cosine_similarity(*drawn)
+    torch.testing.assert_close(cosines, torch.ones(24), rtol=0, atol=1e-4)
+
+
+def skewed(part: int, n_rows: int) -> torch.Tensor:
+    """Gaussian rows far from zero whose sixteen variances run from 4 to 0."""
+    variances = torch.cat([torch.linspace(0.04, 4.0, WIDTH - 1), torch.zeros(1)])
+    draws = torch.Generator().manual_seed(part)
+    return torch.randn(n_rows, WIDTH, generator=draws) * variances.sqrt() + 5.0
 
 
 def test_a_frozen_decoder_has_no_gradient_and_the_others_are_the_same():
