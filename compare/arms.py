@@ -4,7 +4,7 @@ The one module that knows both toy and real.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -16,7 +16,7 @@ from compare.config import make_config, read_toml
 from compare.progress import Step
 from compare.run import Arm, Measured, ReportConfig, load_seeds, surrogate_arm
 from compare.system import System
-from real.config import BUNDLED, RealConfig, SAEConfig
+from real.config import BUNDLED, RealConfig, SAEConfig, sae_folder
 from toy.config import ToyConfig, default_arms
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def real_arms(config: ReportConfig) -> list[Arm]:
         return RealSystem.load(chosen)
 
     def arm(name: str, sae: str, note: str) -> Arm:
-        one = real_arm(name, replace(chosen, sae=sae), note, base)
-        return replace(one, models=models_behind(replace(chosen, sae=sae)), effects=config.choices)
+        return replace(real_arm(name, chosen, [sae], note, base), effects=config.choices)
 
     trained = arm(LANGUAGE_MODEL, TRAINED, "the bundled model through its TopK SAE")
     frozen = arm("frozen decoder", FROZEN, "an SAE trained alike, its decoder held at random directions")
@@ -128,27 +127,46 @@ def untrained_arm(
     )
 
 
-def real_arm(name: str, config: RealConfig, note: str, base: "Callable[[], RealSystem] | None" = None) -> Arm:
-    """A language model with an SAE at one of its sites; `base` is one with the same model and text."""
+def real_arm(
+    name: str,
+    config: RealConfig,
+    saes: Sequence[str],
+    note: str,
+    base: "Callable[[], RealSystem] | None" = None,
+) -> Arm:
+    """A language model with SAEs at one of its sites, seeds of one another; `base` has its model and text."""
+    configs = [replace(config, sae=sae) for sae in saes]
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
         from real.system import RealSystem
 
-        yield base().with_sae(config.sae) if base else RealSystem.load(config)
+        first = base() if base else RealSystem.load(configs[0])
+        for one in configs:
+            yield first if one == first.config else first.with_sae(one.sae)
 
-    folders = [folder for folder in (Path(config.model_source), config.sae_folder) if folder.is_dir()]
+    folders = [Path(config.model_source), *(one.sae_folder for one in configs)]
     weights = [
         path
         for folder in folders
+        if folder.is_dir()
         for path in sorted(folder.iterdir())
         if path.suffix in {".json", ".safetensors"}
     ]
     inputs = (*weights, *([config.text_file] if config.text_file.is_file() else []))
-    return Arm(name=name, group="real", note=note, systems=systems, n_tokens=config.n_tokens, inputs=inputs)
+    return Arm(
+        name=name,
+        group="real",
+        note=note,
+        systems=systems,
+        n_systems=len(saes),
+        n_tokens=config.n_tokens,
+        models=models_behind(config, saes),
+        inputs=inputs,
+    )
 
 
-def models_behind(config: RealConfig) -> tuple[dict, ...]:
-    """The language model and the SAE of a config, with the quality that gates look at.
+def models_behind(config: RealConfig, saes: Sequence[str]) -> tuple[dict, ...]:
+    """The language model of a config and SAEs on it, with the quality that gates look at.
 
     The bundled model was scored when it was trained. Any other is scored now, on the text that it is measured
     on. An SAE says in its metadata how good it is; one from elsewhere may say nothing.
@@ -164,26 +182,37 @@ def models_behind(config: RealConfig) -> tuple[dict, ...]:
     else:
         loaded = LanguageModel.load(config.model_source, device=config.device, name=config.model)
         model = score(loaded, read_text(config.text_file, split=config.split), context=config.context)
-    metadata = read_metadata(config.sae_folder)
-    sae = {"name": f"SAE {config.sae}", "kind": "sae"}
-    sae |= {"note": metadata.get("note", ""), "quality": metadata.get("quality", {})}
-    return model, sae
+    found = [model]
+    for sae in saes:
+        metadata = read_metadata(sae_folder(sae))
+        about = {"note": metadata.get("note", ""), "quality": metadata.get("quality", {})}
+        found.append({"name": f"SAE {Path(sae).name}", "kind": "sae"} | about)
+    return tuple(found)
 
 
 def system_of(
-    system: str, values: dict, source: str, surrogate: Path | None = None, *, effects: bool = False
+    system: str,
+    values: dict,
+    source: str,
+    surrogate: Path | None = None,
+    *,
+    saes: Sequence[str] = (),
+    effects: bool = False,
 ) -> tuple[Arm, Measured]:
     """What a user asks to measure: a toy's .toml, or a language model with an SAE; and what is there already.
 
-    With `surrogate`, Evidence of the same system, it is the Gaussian surrogate with that Evidence's moments.
-    With `effects`, causal effects are measured of the features that `test` looks at by default.
+    Several SAEs are seeds of one another: replicates, each measured into an Evidence of its own. With
+    `surrogate`, Evidence of the same system, it is the Gaussian surrogate with that Evidence's moments. With
+    `effects`, causal effects are measured of the features that `test` looks at by default.
     """
     if system.endswith(".toml"):
         toy = make_config(ToyConfig, read_toml(Path(system)) | values, source=system)
         arm = toy_arm(Path(system).stem, toy)
     else:
         real = make_config(RealConfig, values | {"model": system}, source=source)
-        arm = replace(real_arm(system, real, ""), models=models_behind(real))
+        chosen = saes or [real.sae]
+        shown = ", ".join(Path(sae).name for sae in chosen)
+        arm = real_arm(f"{Path(system).name} {real.site} {shown}", real, chosen, "")
     if effects:
         arm = replace(arm, effects=ReportConfig(seed=values.get("seed", 0)).choices)
     if surrogate is None:

@@ -116,7 +116,10 @@ def atlas(
 def measure(
     system: Annotated[str, typer.Argument(help='"bundled", a model\'s folder or id, or the .toml of a toy.')],
     out: Folder,
-    sae: Annotated[str | None, typer.Option(help="Folder of an SAE, or the name of a bundled one.")] = None,
+    sae: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder of an SAE, or a bundled one's name; repeated: seeds of one another."),
+    ] = None,
     site: Annotated[str | None, typer.Option(help="Where the SAE reads: blocks.0.hook_mlp_out, ...")] = None,
     text: Annotated[str | None, typer.Option(help="A .txt, .jsonl or .jsonl.xz file.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Tokens that are read at most.")] = None,
@@ -139,9 +142,8 @@ def measure(
     from compare.progress import step
     from compare.run import measured
 
-    options = {"sae": sae, "site": site, "text": text, "n_tokens": tokens, "seed": seed}
-    values = values_of(config, options)
-    arm, before = system_of(system, values, source_of(config), surrogate, effects=effects)
+    values = values_of(config, {"site": site, "text": text, "n_tokens": tokens, "seed": seed})
+    arm, before = system_of(system, values, source_of(config), surrogate, saes=sae or (), effects=effects)
     for folder in measured(arm, before, out, partial(step, quiet=quiet)):
         print(f"The Evidence lies in {folder}")
 

@@ -154,7 +154,8 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
         if arm.effects is not None:
             with step(f"{arm.name}: causal effects{which}") as progress:
                 evidence = with_effects(evidence, system, **asdict(arm.effects), progress=progress)
-        evidence = replace(evidence, provenance=evidence.provenance | {"models": list(arm.models)})
+        provenance = evidence.provenance | {"models": list(arm.models)}
+        evidence = replace(evidence, name=arm.name, provenance=provenance)  # seeds share the arm's name
         evidence.save(folder, overwrite=True)
 
 

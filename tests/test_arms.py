@@ -1,0 +1,57 @@
+"""A user's own model and SAEs, from folders to Evidence and verdicts."""
+
+import json
+
+import pytest
+import torch
+from tiny_models import tiny_model, tiny_text, tiny_tokenizer
+
+from compare.cli import main
+from compare.evidence import Evidence
+from real.sae import SAE
+from real.sae_files import save_sae
+
+WIDTH, FEATURES = 16, 24
+
+
+def save_some_sae(folder, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.nn.functional.normalize(torch.randn(FEATURES, WIDTH, generator=generator), dim=1)
+    zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH)}
+    about = {"note": "made up", "quality": {"l0": 4.0}}
+    save_sae(SAE(architecture="topk", W_enc=rows.T, W_dec=rows, k=4, metadata=about, **zeros), folder)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with a model, two SAEs and a text, in which commands run."""
+    monkeypatch.chdir(tmp_path)
+    tiny_model().save_pretrained("model")
+    tiny_tokenizer().save_pretrained("model")
+    (tmp_path / "text.txt").write_text(tiny_text())
+    (tmp_path / "mine.toml").write_text("context = 16\nbatch_tokens = 64\n")
+    for seed in (0, 1):
+        save_some_sae(tmp_path / f"sae-{seed}", seed)
+    return tmp_path
+
+
+def cofire(monkeypatch, *words: str) -> None:
+    monkeypatch.setattr("sys.argv", ["cofire", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code in (0, None)
+
+
+def test_saes_given_together_are_replicates_of_one_system(here, monkeypatch):
+    common = ["--config", "mine.toml", "--text", "text.txt", "--tokens", "2000", "--quiet"]
+    common += ["--site", "blocks.0.hook_mlp_out", "--sae", "sae-0", "--sae", "sae-1"]
+    cofire(monkeypatch, "measure", "model", "-o", "evidence", *common)
+    cofire(monkeypatch, "measure", "model", "-o", "null", "--surrogate", "evidence", *common)
+    seeds = [Evidence.load(here / "evidence" / str(number)) for number in (0, 1)]
+    assert {one.name for one in seeds} == {"model blocks.0.hook_mlp_out sae-0, sae-1"}
+    assert not torch.equal(torch.tensor(seeds[0].directions), torch.tensor(seeds[1].directions))
+    names = [model["name"] for model in seeds[1].provenance["models"]]
+    assert names == ["language model model", "SAE sae-0", "SAE sae-1"]
+    assert seeds[0].provenance["models"][0]["quality"]["bits_per_byte"] > 0
+    nulls = [json.loads((here / "null" / str(n) / "manifest.json").read_text()) for n in (0, 1)]
+    assert {null["name"] for null in nulls} == {"Gaussian surrogate"}
