@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from compare.blob import GROUPS, NULL_DICTIONARIES, Blob, blob, matched_null
 from compare.causes import causal_results
@@ -18,6 +18,7 @@ from compare.geometry import Antipodal, antipodal, unit_rows
 from compare.hidden import hidden
 from compare.measures import cooccurrence_level, similarity_level
 from compare.nulls import cosine_density, effective_dimension, matched_density
+from compare.opposites import dense_excess, promoted_tokens, sides, variants
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.prediction import rule_results
 from compare.regress import Effects, fit
@@ -63,9 +64,6 @@ MAP_LIMITS = (-1.0, 1.0, 1 - float(np.log(2)), 1.0)
 COSINE_EDGES = np.linspace(-1.0, 1.0, 201)
 N_LISTED = 30
 """Antipodal pairs that are listed for each seed."""
-
-N_PROMOTED = 5
-"""Tokens that say what a feature promotes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,13 +124,13 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         "spread": spread(seeds),
         **combine_seeds([seed.cells for seed in seeds]).to_results(),
         "regression": regression_rows(seeds),
-        "antipodal": antipodal_results(seeds),
+        "antipodal": antipodal_results(seeds, choices.seed, power),
         **(
             {}
             if first.evidence.logit_metric is None
             else {"causal": causal_results([s.table for s in seeds])}
         ),
-        **blob_results(directions, choices.seed, power),
+        **blob_results(seeds, choices.seed, power),
         "histogram": {
             "edges": COSINE_EDGES.tolist(),
             "counts": counts.tolist(),
@@ -277,78 +275,79 @@ def slope(fits: Sequence[Fit], weights: Sequence[dict[str, float]]) -> dict:
     return {"estimate": numbers.pop("mean")} | single | numbers | {"p": p}
 
 
-def antipodal_results(seeds: Sequence[Seed]) -> dict:
-    """Shares averaged over seeds, features flagged in all, and the listed pairs with what they promote."""
-    results = [seed.opposites.to_results() for seed in seeds]
+def antipodal_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
+    """Shares averaged over seeds, features flagged in all, variants of the first, and the listed pairs."""
+    results = [one.opposites.to_results() for one in seeds]
     shares = {
         name: float(np.mean([result[name] for result in results]))
         for name, value in results[0].items()
         if isinstance(value, float)
     }
-    flagged = sum(result["features_flagged"] for result in results)
-    pairs = [pair for number, seed in enumerate(seeds) for pair in listed_pairs(seed, number)]
+    flagged = {
+        name: sum(result[name] for result in results) for name in ("features_flagged", "features_flagged_by")
+    }
+    pairs = [pair for number, one in enumerate(seeds) for pair in listed_pairs(one, number)]
     pairs = sorted(pairs, key=lambda pair: pair["cosine"])[:N_LISTED]
-    return shares | {"features_flagged": flagged, "pairs": pairs}
+    directions, rates = first_of(seeds)
+    again = variants(directions, rates, seed=seed) if power else []
+    return shares | flagged | {"variants": again, "pairs": pairs}
+
+
+def first_of(seeds: Sequence[Seed]) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, " n"]]:
+    """Directions and firing rates of the first seed's features."""
+    evidence, ids = seeds[0].evidence, seeds[0].table.feature_ids
+    return np.asarray(evidence.directions)[ids], np.asarray(evidence.counts)[ids] / evidence.n_tokens
 
 
 def listed_pairs(seed: Seed, number: int) -> list[dict]:
-    """The most antipodal pairs of a seed by their features' ids: firings, chance, and what each promotes."""
+    """The most antipodal pairs of a seed by their features' ids: firings, chance, and what each side is."""
     found = seed.opposites.pairs
     rows = found[["i", "j"]].to_numpy()
     features = seed.table.feature_ids[rows]
-    promoted = promoted_tokens(seed.evidence, features.ravel())
+    side = sides(seed.evidence, features.ravel())
     counts = np.asarray(seed.evidence.counts)
     pairs = []
     for k, ((i, j), (a, b)) in enumerate(zip(rows, features, strict=True)):
-        pairs.append(
-            {
-                "seed": number,
-                "i": int(a),
-                "j": int(b),
-                "cosine": float(found["cosine"].iloc[k]),
-                "fired_i": int(counts[a]),
-                "fired_j": int(counts[b]),
-                "cofired": int(seed.evidence.cofiring[a, b]),
-                "expected": float(counts[a] * counts[b] / seed.evidence.n_tokens),
-                "phi": float(seed.table["phi"][i, j]),
-                "similarity": float(seed.table[DEFAULT.similarity][i, j]),
-                "promotes_i": promoted[2 * k],
-                "promotes_j": promoted[2 * k + 1],
-            }
-        )
+        about = {
+            "seed": number,
+            "i": int(a),
+            "j": int(b),
+            "cosine": float(found["cosine"].iloc[k]),
+            "fired_i": int(counts[a]),
+            "fired_j": int(counts[b]),
+            "cofired": int(seed.evidence.cofiring[a, b]),
+            "expected": float(counts[a] * counts[b] / seed.evidence.n_tokens),
+            "phi": float(seed.table["phi"][i, j]),
+            "similarity": float(seed.table[DEFAULT.similarity][i, j]),
+        }
+        pairs.append(about | side(2 * k, "i") | side(2 * k + 1, "j"))
     return pairs
 
 
-def promoted_tokens(evidence: Evidence, features: Int[np.ndarray, " k"]) -> list[list[str]]:
-    """Tokens that add most to the divergence of a feature's mean output from the base: p log(p / base)."""
-    outputs = evidence.mean_outputs_of(features).astype(np.float64)
-    base = np.maximum(np.asarray(evidence.base_output, dtype=np.float64), np.finfo(float).tiny)
-    gain = outputs * np.log(np.maximum(outputs, np.finfo(float).tiny) / base)
-    best = np.argsort(-gain, axis=1, kind="stable")[:, :N_PROMOTED]
-    names = evidence.vocabulary or [f"output {k}" for k in range(len(base))]
-    return [[names[token] for token in row] for row in best]
-
-
-def blob_results(directions: Float[np.ndarray, "n width"], seed: int, power: bool) -> dict:
-    """The keys `blob`, `shape` and, if asked for, `hidden`."""
+def blob_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
+    """The keys `blob`, `shape` and, if asked for, `hidden`, of the first seed."""
+    directions, rates = first_of(seeds)
     null = matched_null(unit_rows(directions), seed=seed)
     found = blob(directions, null=null, seed=seed)
-    results = {"blob": found.to_results(), "shape": shape_rows(found)}
+    excess = dense_excess(seeds[0].opposites.features["flagged"].to_numpy(), rates)
+    results = {"blob": found.to_results(), "shape": shape_rows(found, excess)}
     return results | ({"hidden": hidden(directions, found, null, seed=seed).to_results()} if power else {})
 
 
-def shape_rows(found: Blob) -> list[dict]:
-    """Numbers of the shape that a hypothesis can be about, with errors from deleting groups of features."""
+def shape_rows(found: Blob, excess: tuple[float, float, int]) -> list[dict]:
+    """Numbers of a dictionary that a hypothesis can be about; of the blob, errors by groups of features."""
     one = found.within.set_index("t").loc[1.0]
+    df = min(GROUPS, found.n_features) - 1
     numbers = {
-        "mean square x width": (found.mean_square * found.width, found.mean_square_se * found.width),
+        "mean square x width": (found.mean_square * found.width, found.mean_square_se * found.width, df),
         "within 1 sd, less matched": (
             one["share"] - one["expected_matched"],
             (one["se"] ** 2 + one["matched_sd"] ** 2 / NULL_DICTIONARIES) ** 0.5,
+            df,
         ),
+        "antipodal, dense less others": excess,
     }
-    df = min(GROUPS, found.n_features) - 1
-    return [{"name": name} | estimate(float(value), float(se), df) for name, (value, se) in numbers.items()]
+    return [{"name": name} | estimate(float(mean), float(se), df) for name, (mean, se, df) in numbers.items()]
 
 
 def map_results(pictures: Sequence[PairMap]) -> dict:

@@ -7,6 +7,7 @@ anisotropic dictionary has many nearly opposite pairs without any feature having
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,7 @@ class Antipodal:
             "expected_share_beta": self.expected_share_beta,
             "expected_share_effective": self.expected_share_effective,
             "features_flagged": int(self.features["flagged"].sum()),
+            "features_flagged_by": int(flag(self.features["p_covariance"].to_numpy(), method="by").sum()),
             "features_flagged_beta": int(flag(self.features["p_beta"].to_numpy()).sum()),
             "asymmetry_excess": self.asymmetry["excess"],
             "asymmetry_p": self.asymmetry["p"],
@@ -98,13 +100,15 @@ def antipodal(
     n_pairs: int = 100,
     threshold: float = THRESHOLD,
     seed: int = 0,
+    n_dictionaries: int = NULL_DICTIONARIES,
+    flips: int = FLIPS,
 ) -> Antipodal:
     """Opposite pairs of a dictionary of alive features, against its nulls."""
     unit = unit_rows(directions)
     n, width = unit.shape
     d_eff = effective_dimension(unit)
     lowest, partner, share = opposites(unit, threshold)
-    null_lowest, null_share = covariance_null(unit, threshold, np.random.default_rng(seed))
+    null_lowest, null_share = covariance_null(unit, threshold, np.random.default_rng(seed), n_dictionaries)
     features = pd.DataFrame({"partner": partner, "cosine": lowest})
     below = np.searchsorted(np.sort(null_lowest), lowest, side="right")
     features["p_covariance"] = (1 + below) / (1 + len(null_lowest))
@@ -119,7 +123,7 @@ def antipodal(
         expected_share_effective=chance_below(threshold, d_eff),
         features=features,
         pairs=most_antipodal(unit, n_pairs),
-        asymmetry=sign_flip_test(unit, seed=seed),
+        asymmetry=sign_flip_test(unit, seed=seed, flips=flips),
     )
 
 
@@ -138,12 +142,12 @@ def opposites(
 
 
 def covariance_null(
-    unit: Float[np.ndarray, "n width"], threshold: float, rng: np.random.Generator
+    unit: Float[np.ndarray, "n width"], threshold: float, rng: np.random.Generator, n_dictionaries: int
 ) -> tuple[Float[np.ndarray, " draws"], float]:
     """Lowest cosines, and mean share below the threshold, of random dictionaries of this second moment."""
     root = matched_root(unit, rng)
     lowest, shares = [], []
-    for _ in range(NULL_DICTIONARIES):
+    for _ in range(n_dictionaries):
         drawn = unit_rows(rng.standard_normal(unit.shape, dtype=np.float32) @ root)
         least, _, share = opposites(drawn, threshold)
         lowest.append(least)
@@ -163,9 +167,11 @@ def lowest_cosine_p(
     return -np.expm1(special.xlog1py(n_features - 1, -cosine_cdf(lowest.astype(np.float64), dimension)))
 
 
-def flag(p: Float[np.ndarray, " n"]) -> np.ndarray:
-    """Which p-values are discoveries at a false discovery rate of 5 % (Benjamini-Hochberg)."""
-    return stats.false_discovery_control(p) <= FALSE_DISCOVERY_RATE
+def flag(p: Float[np.ndarray, " n"], method: Literal["bh", "by"] = "bh") -> np.ndarray:
+    """Which p-values are discoveries at a false discovery rate of 5 %: Benjamini-Hochberg, or with
+    Benjamini-Yekutieli's factor, which holds however they depend on one another.
+    """
+    return stats.false_discovery_control(p, method=method) <= FALSE_DISCOVERY_RATE
 
 
 def most_antipodal(unit: Float[np.ndarray, "n width"], n_pairs: int) -> pd.DataFrame:
@@ -181,11 +187,13 @@ def most_antipodal(unit: Float[np.ndarray, "n width"], n_pairs: int) -> pd.DataF
     return kept.reset_index(drop=True)
 
 
-def sign_flip_test(unit: Float[np.ndarray, "n width"], *, seed: int = 0) -> dict[str, float]:
+def sign_flip_test(
+    unit: Float[np.ndarray, "n width"], *, seed: int = 0, flips: int = FLIPS
+) -> dict[str, float]:
     """Are there more pairs below -tau than above +tau (tau = 2.5 / sqrt(d)) than random signs of features
     give?
 
-    Under the null each direction might as well be its opposite: flip signs of features, 999 times. `p` is
+    Under the null each direction might as well be its opposite: flip signs of features, `flips` times. `p` is
     one-sided, small where antipodal pairs are in excess.
     """
     n, width = unit.shape
@@ -194,7 +202,7 @@ def sign_flip_test(unit: Float[np.ndarray, "n width"], *, seed: int = 0) -> dict
     for _, block in cosine_blocks(unit):
         blocks.append(sparse.csr_matrix((block < -tau).astype(np.float32) - (block > tau)))
     balance = sparse.vstack(blocks, format="csr")
-    signs = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), size=(n, FLIPS))
+    signs = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), size=(n, flips))
     excess = float(balance.sum() / 2)
     flipped = ((balance @ signs) * signs).sum(0, dtype=np.float64) / 2
-    return {"excess": excess, "tau": tau, "p": float((1 + (flipped >= excess).sum()) / (1 + FLIPS))}
+    return {"excess": excess, "tau": tau, "p": float((1 + (flipped >= excess).sum()) / (1 + flips))}

@@ -17,9 +17,12 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             cells: [see below], difference_in_differences: [see below],
             regression: [{cooccurrence, similarity, effects, term, sd, estimate, se, se_dyadic, se_naive,
                           low, high, p, df}],              sd of the term's measures over pairs
-            antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged, asymmetry_p,
-                        pairs: [{i, j, cosine, cofired, expected, phi, similarity,
-                                 promotes_i: [tokens], promotes_j: [tokens]}]},
+            antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged,
+                        features_flagged_by, asymmetry_p,
+                        variants: [{variant, n_features, share, expected_share, features_flagged,
+                                    features_flagged_by, asymmetry_p}],   none in controls
+                        pairs: [{i, j, cosine, cofired, expected, phi, similarity, promotes_i: [tokens],
+                                 contexts_i: [{before, token, after}], and the same of j}]},
             causal: {n_features, effect_size, n_ablated, undone, with_cosine, with_outputs, with_cooccurrence,
                      with_logits, logits_with_cosine}    correlations over pairs; may be left out,
             blob: {mean, mean_floor, mean_square, mean_square_se, welch_bound, random_mean_square,

@@ -26,6 +26,7 @@ def main_tables(results: dict) -> dict[str, pd.DataFrame]:
         "histogram": histograms(results),
         "antipodal": antipodal(results),
         "antipodal_pairs": antipodal_pairs(results),
+        "antipodal_variants": antipodal_variants(results),
         "controls": controls(results),
     }
 
@@ -136,10 +137,17 @@ def antipodal(results: dict) -> pd.DataFrame:
     """A row an arm: share of antipodal pairs, and what random directions give."""
     rows = [
         {"arm": arm["name"], "group": arm["group"], "n_alive": arm["n_alive"]}
-        | {name: value for name, value in arm["antipodal"].items() if name != "pairs"}
+        | {name: value for name, value in arm["antipodal"].items() if name not in ("pairs", "variants")}
         for arm in results["arms"]
     ]
     return pd.DataFrame(rows)
+
+
+def antipodal_variants(results: dict) -> pd.DataFrame:
+    """A row an arm and variant: the antipodal pairs again without what makes such pairs by itself."""
+    rows = [{"arm": arm["name"]} | row for arm in results["arms"] for row in arm["antipodal"]["variants"]]
+    columns = ["arm", "variant", "n_features", "share", "expected_share", "features_flagged"]
+    return pd.DataFrame(rows, columns=[*columns, "features_flagged_by", "asymmetry_p"])
 
 
 def antipodal_pairs(results: dict) -> pd.DataFrame:
@@ -162,8 +170,13 @@ def effects(results: dict) -> dict[str, pd.DataFrame]:
 
 
 def pair_row(arm: dict, pair: dict) -> dict:
-    """A pair with its arm; promoted tokens as they are, joined by spaces after quoting."""
+    """A pair with its arm; promoted tokens as they are, joined by spaces after quoting; contexts likewise,
+    the token at which a feature fired between two bars.
+    """
     tokens = {key: " ".join(repr(token) for token in pair[key]) for key in ("promotes_i", "promotes_j")}
+    for key in ("contexts_i", "contexts_j"):
+        if key in pair:
+            tokens[key] = " ".join(repr("|".join(context.values())) for context in pair[key])
     return {"arm": arm["name"], "group": arm["group"]} | pair | tokens
 
 

@@ -161,6 +161,8 @@ def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
     spread = arm["spread"]["similarity_sd"]
     if spread < gates.min_similarity_sd and quantity.measure != "shape":
         return f"output similarity hardly varies: sd {spread:.4f}, {gates.min_similarity_sd:g} is asked for"
+    if arm["group"] == "control":  # made to be bad at language
+        return None
     weak = [weakness(model, gates) for model in scene.models if model["name"] in arm["models"]]
     return "; ".join(one for one in weak if one) or None
 

@@ -152,7 +152,11 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "blob": blob(n_features, width),
         "shape": [
             {"name": name} | estimate(mean, 0.01, 19)
-            for name, mean in (("mean square x width", 1.1), ("within 1 sd, less matched", -0.002))
+            for name, mean in (
+                ("mean square x width", 1.1),
+                ("within 1 sd, less matched", -0.002),
+                ("antipodal, dense less others", 0.1),
+            )
         ],
         **({} if group == "control" else {"hidden": hidden(width)}),
         "histogram": histogram(generator, width, n_pairs),
@@ -243,6 +247,8 @@ def antipodal(generator, n_features, real) -> dict:
                 "similarity": 0.62,
                 "promotes_i": [" the", "<b>", "&amp;", " a"] if real else [],
                 "promotes_j": ["\n", " said", "]]>", '"'] if real else [],
+                "contexts_i": [{"before": " in <i>", "token": " the", "after": " &\n"}] if real else [],
+                "contexts_j": [],
             }
         )
     return {
@@ -251,6 +257,18 @@ def antipodal(generator, n_features, real) -> dict:
         "expected_share": 1.5e-5,
         "expected_share_beta": 0.0,
         "features_flagged": 37,
+        "features_flagged_by": 20,
+        "variants": [
+            {
+                "variant": "mean direction taken out",
+                "n_features": n_features,
+                "share": 1.9e-4,
+                "expected_share": 1.5e-5,
+                "features_flagged": 30,
+                "features_flagged_by": 12,
+                "asymmetry_p": 0.03,
+            }
+        ],
         "asymmetry_p": 0.021,
         "pairs": pairs,
     }
