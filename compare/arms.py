@@ -346,3 +346,10 @@ def compare_dictionaries(values: dict, source: str, first: Path, second: Path) -
         f"mean largest cosine {found.mean:.3f}, with random directions of the same second moment "
         f"{found.null_mean:.3f}: {share:.0%} of the way from these to identity"
     )
+
+
+def fetch_model(folder: Path) -> Path:
+    """SmolLM2-135M into a folder that `measure` and `train-sae` take as a model."""
+    from real.smollm import fetch_smollm
+
+    return fetch_smollm(folder)

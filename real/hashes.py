@@ -1,8 +1,15 @@
 """Hashes of what was loaded, so that a result names its inputs."""
 
 import hashlib
+from pathlib import Path
 
 from torch import Tensor
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_sha256(tensors: dict[str, Tensor]) -> str:
