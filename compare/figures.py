@@ -7,6 +7,7 @@ the page's own ink.
 
 import io
 from collections.abc import Callable
+from itertools import zip_longest
 
 import pandas as pd
 from matplotlib import rc_context
@@ -96,15 +97,20 @@ def short_count(count: int | float) -> str:
 def post_map(table: pd.DataFrame) -> Figure:
     """The post's figure: a tile for each range of co-occurrence x similarity, its mean cosine and its count.
 
-    Columns: arm, x_label, y_label, x_low, x_high, y_low, y_high, count, mean. The same colours in all arms.
+    Toys on the left, the others on the right, the same colours in all. Columns: arm, group, x_label, y_label,
+    x_low, x_high, y_low, y_high, count, mean.
     """
-    arms = list(table["arm"].unique())
+    is_toy = table["group"] == "toy"
+    arms = beside(list(table["arm"][is_toy].unique()), list(table["arm"][~is_toy].unique()))
     columns = min(2, len(arms))
     rows = -(-len(arms) // columns)
     figure = Figure(figsize=(5.6 * columns + 0.6, 4.1 * rows), layout="constrained")
     colours = cosine_colours()
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for axis, arm in zip(axes, arms, strict=False):
+        if arm is None:
+            axis.set_axis_off()
+            continue
         draw_map(axis, table[table["arm"] == arm], colours)
         axis.set_title(arm)
     for axis in list(axes)[len(arms) :]:
@@ -115,6 +121,13 @@ def post_map(table: pd.DataFrame) -> Figure:
     bar.set_ticks(COSINE_TICKS, labels=[f"{tick:+g}" if tick else "0" for tick in COSINE_TICKS])
     bar.minorticks_off()
     return figure
+
+
+def beside(left: list[str], right: list[str]) -> list[str | None]:
+    """Names in rows of two, a list on each side, None where the shorter ran out; a lone list as it is."""
+    if not (left and right):
+        return [*left, *right]
+    return [name for row in zip_longest(left, right) for name in row]
 
 
 def cosine_colours() -> ScalarMappable:

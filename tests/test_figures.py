@@ -40,12 +40,18 @@ def test_the_map_has_a_panel_for_each_arm_in_the_same_colours_with_numbers_in_th
     table = made["map"]
     figure = figures.post_map(table)
     panels = [axis for axis in figure.axes if axis.get_title()]
-    assert [axis.get_title() for axis in panels] == list(table["arm"].unique())
+    assert [axis.get_title() for axis in panels[::2]] == list(table["arm"][table["group"] == "toy"].unique())
+    assert [axis.get_title() for axis in panels[1::2]] == list(table["arm"][table["group"] != "toy"].unique())
     first = table[table["arm"] == table["arm"].iloc[0]]
     assert len(panels[0].texts) == (first["count"] >= figures.FEW).sum()
     best = first.loc[first["count"].idxmax()]
     printed = f"{figures.short_cosine(best['mean'])}\n{figures.short_count(int(best['count']))}"
     assert printed in [text.get_text() for text in panels[0].texts]
+
+
+def test_toys_stand_left_and_the_others_right():
+    assert figures.beside(["a", "b"], ["c"]) == ["a", "c", "b", None]
+    assert figures.beside([], ["c", "d", "e"]) == ["c", "d", "e"]
 
 
 def test_a_coarser_map_keeps_every_pair_and_every_mean(made):
