@@ -203,9 +203,15 @@ def calibrate(
     from compare.progress import step
     from compare.terminal import calibration_table
 
-    given = {"replicates": replicates, "max_features": features, "effect": effect, "seed": seed}
     with step("calibrating", quiet=quiet) as progress:
-        table = calibrate_evidence(Evidence.load(evidence), **given, progress=progress)
+        table = calibrate_evidence(
+            Evidence.load(evidence),
+            replicates=replicates,
+            max_features=features,
+            effect=effect,
+            seed=seed,
+            progress=progress,
+        )
     table.to_csv(out, index=False, lineterminator="\n")
     Console().print(calibration_table(table, effect))
     print(f"The table lies in {out}")

@@ -155,6 +155,7 @@ def render(results: dict, made: Tables) -> str:
         sentences=wording.sentences(results),
         methods=wording.methods(results),
         limits=wording.limits(results),
+        unknown=wording.of_unknown_quality(results),
         explorer=explorer_data(results, made),
         scripts=[(Path(__file__).parent / name).read_text(encoding="utf-8") for name in SCRIPTS],
         style=jinja.get_template(STYLE).render(),
@@ -178,6 +179,7 @@ def environment() -> "Environment":
         compact=wording.compact,
         interval=wording.interval,
         quantity=quantity,
+        percent=percent,
         typographic=typographic,
         hidden_sentences=hidden_sentences,
     )
@@ -197,6 +199,11 @@ def inline(draw: "Callable[[], Figure]") -> str:
 def typographic(text: str) -> str:
     """Apostrophes and times signs as print has them."""
     return text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").replace(" x ", " \N{MULTIPLICATION SIGN} ")
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share in percent; a dash where it is not known."""
+    return "\N{EN DASH}" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def quantity(value: object) -> str:

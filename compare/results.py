@@ -1,7 +1,7 @@
 """Results in a script or notebook: Evidence in, verdicts out, and the same page that the command writes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,16 +67,21 @@ def test(
     *,
     controls: Evidence | Sequence[Evidence] = (),
     hypotheses: Path | None = None,
+    models: Sequence[dict] = (),
     config: ReportConfig | None = None,
 ) -> Results:
     """Regression, cells and verdicts, as `cofire test` finds them; what has one name is seeds of one arm.
 
-    `hypotheses` is a TOML file in the form of presets.toml, None the presets themselves. Raises ValueError
-    where controls stand beside more than one system.
+    `hypotheses` is a TOML file in the form of presets.toml, None the presets themselves. `models` are those
+    behind the system (name, kind, note, quality; compare.arms.models_behind makes them): gates ask how good
+    they are, and where none is known, here or in the Evidence, the page says so. Raises ValueError where
+    controls stand beside more than one system.
     """
     from compare.hypotheses import judge, load
 
     arms = [evidence] if isinstance(evidence, Evidence) else list(evidence)
+    if models:
+        arms = [replace(arm, provenance=arm.provenance | {"models": list(models)}) for arm in arms]
     beside = [controls] if isinstance(controls, Evidence) else list(controls)
     chosen = (config or ReportConfig()).sized
     rules = load(hypotheses)

@@ -54,6 +54,11 @@ def excess(cell: dict, control: dict) -> dict:
     return estimate(cell["mean"] - control["mean"], error, min(cell["df"], control["df"]))
 
 
+def of_unknown_quality(results: dict) -> list[str]:
+    """Real arms behind which no model is known, so that nothing was asked of its quality."""
+    return [f"“{arm['name']}”" for arm in arms_of(results, "real") if not arm["models"]]
+
+
 def and_list(words: list[str]) -> str:
     """a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
@@ -193,6 +198,12 @@ def limits(results: dict) -> list[str]:
         text.append(
             "This was a quick run: fewer seeds, steps and tokens. It shows that everything works; quote no "
             "number."
+        )
+    unknown = of_unknown_quality(results)
+    if unknown:
+        text.append(
+            f"How good the models behind {and_list(unknown)} are is not known, so no gate held a verdict "
+            "back there. Features of a model that learned little may show anything."
         )
     single = [arm["name"] for arm in results["arms"] if arm["group"] == "real" and arm["seeds"] == 1]
     if single:

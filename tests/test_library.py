@@ -66,9 +66,22 @@ def test_seeds_and_controls_stand_where_they_were_put(evidence):
     assert (other["group"], other["control_of"]) == ("control", evidence.name)
 
 
+def test_a_model_that_is_known_to_be_weak_opens_no_gate_and_an_unknown_one_is_named(evidence, results):
+    from compare.wording import of_unknown_quality
+
+    quality = {"bits_per_byte": 2.3, "unigram": 3.0, "bigram": 2.4, "trigram": 2.1}
+    weak = {"name": "mine", "kind": "language model", "note": "", "quality": quality}
+    judged = compare.test(evidence, models=[weak])
+    assert set(judged.to_frame()["verdict"]) == {"UNDECIDED"}
+    assert of_unknown_quality(judged.values) == []
+    assert of_unknown_quality(results.values) == [f"“{evidence.name}”"]
+
+
 def test_a_report_is_written(results, tmp_path):
     page = compare.report(results, tmp_path / "page")
-    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "are is not known: no verdict there was held to it" in text
 
 
 def test_a_fit_shows_itself(evidence):

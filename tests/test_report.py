@@ -121,6 +121,12 @@ def test_a_model_no_better_than_a_trigram_is_named_as_such(judged):
     assert "Not better than the trigram" in Reader(render_of(weak)).words
 
 
+def test_an_sae_that_says_nothing_of_its_quality_has_dashes(judged):
+    silent = json.loads(json.dumps(judged))
+    silent["models"][1]["quality"] = {}
+    assert Reader(render_of(silent)).words.count(" \N{EN DASH}") >= 5
+
+
 def render_of(results):
     """The page without its figures, which take seconds to draw."""
     with pytest.MonkeyPatch.context() as patch:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import compare
+from compare.arms import models_behind
 from compare.nulls import GaussianSurrogate
 from real.config import RealConfig, SAEConfig
 from real.sae_on_text import train_on_text
@@ -23,7 +24,8 @@ if not SAE.is_dir():
     small = SAEConfig(n_features=256, k=16, n_activations=16_384, part=8192, warmup_steps=2)
     train_on_text(small, reads, SAE)
 
-system = RealSystem.load(RealConfig(model=MODEL, site=SITE, text=TEXT, sae=str(SAE), n_tokens=2000))
+measured = RealConfig(model=MODEL, site=SITE, text=TEXT, sae=str(SAE), n_tokens=2000)
+system = RealSystem.load(measured)
 evidence = compare.measure(system)
 print(evidence.summary())
 
@@ -31,7 +33,8 @@ print(evidence.summary())
 surrogate = compare.measure(GaussianSurrogate(system, evidence.input_mean, evidence.input_covariance, seed=0))
 
 config = compare.ReportConfig(min_count=10, max_features=96)
-results = compare.test(evidence, controls=surrogate, config=config)
+models = models_behind(measured)  # how good they are; verdicts are held to it
+results = compare.test(evidence, controls=surrogate, models=models, config=config)
 print(results.summary())
 print(results.verdicts[["id", "verdict", "reason"]].head(6).to_string(index=False))
 print("The page lies at", compare.report(results, OUT / "report"))
