@@ -49,21 +49,62 @@ def toy_arm(name: str, config: ToyConfig) -> Arm:
     """One toy; its seeds are trained together on the same samples."""
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
-        from toy.model import train
-        from toy.system import ToySystem
         from toy.world import World
 
-        world = World(config)
-        with step(f"{name}: training {config.n_seeds} seeds") as progress:
-            trained = train(config, world, progress)
-        for instance in range(config.n_seeds):
-            yield ToySystem(name, world, trained, instance)
+        yield from toy_systems(name, config, World(config), step)
 
     note = (
         f"{config.n_features} features in {config.width} dimensions, firing rate {config.firing_rate:g}, "
         f"reconstruction {config.reconstruction_share:.0%} of the loss"
     )
     return Arm(name=name, group="toy", note=note, systems=systems, n_systems=config.n_seeds)
+
+
+def toy_systems(name: str, config: ToyConfig, world: "World", step: Step) -> Iterator[System]:
+    """The networks trained in a world, a system each."""
+    from toy.model import train
+    from toy.system import ToySystem
+
+    with step(f"{name}: training {config.n_seeds} seeds") as progress:
+        trained = train(config, world, progress)
+    for instance in range(config.n_seeds):
+        yield ToySystem(name, world, trained, instance)
+
+
+def worn_arm(worn: str, config: ReportConfig) -> Arm:
+    """A toy whose features have the rates and the co-firing that were measured of an arm before it."""
+    name = f"toy: wearing the {worn}'s statistics"
+    size = (
+        {"n_seeds": 2, "steps": 500, "n_samples": 20_000} if config.quick else {"n_seeds": 3, "steps": 2000}
+    )
+
+    def systems(before: Measured, step: Step) -> Iterator[System]:
+        from compare.worn import worn_statistics
+        from toy.copula import Copula
+        from toy.world import World
+
+        evidence = before[worn][0]
+        n_features = min(128, int(evidence.is_alive(config.min_count).sum()) // 2 * 2)
+        seen = worn_statistics(evidence, n_features, seed=config.seed, min_count=config.min_count)
+        toy = ToyConfig(
+            n_features=n_features,
+            width=n_features // 2,
+            firing_rate=float(seen.rates.mean()),
+            grouped_share=1.0,
+            conditionals=("independent",),
+            reconstruction_share=0.95,
+            batch=512,
+            seed=config.seed,
+            **size,
+        )
+        law = Copula(seen.rates, seen.joint_rates, seed=config.seed)
+        yield from toy_systems(name, toy, World(toy, law), step)
+
+    note = (
+        f"rates and joint rates of up to 128 features of the {worn}, through a Gaussian copula, two features "
+        "a dimension; every other pair has the same outputs; reconstruction 95% of the loss"
+    )
+    return Arm(name=name, group="toy", note=note, systems=systems, n_systems=size["n_seeds"])
 
 
 def real_arms(config: ReportConfig) -> list[Arm]:
@@ -92,7 +133,8 @@ def real_arms(config: ReportConfig) -> list[Arm]:
     frozen = replace(frozen, effects=None)  # the matched one is the stronger control, and effects take time
     untrained = [untrained_arm(trained, base, config, keep_embeddings=kept) for kept in (True, False)]
     controls = [replace(one, group="control", control_of=LANGUAGE_MODEL) for one in (frozen, matched)]
-    return [trained, surrogate_arm(trained, config.seed), *controls, *untrained]
+    worn = worn_arm(LANGUAGE_MODEL, config)
+    return [trained, surrogate_arm(trained, config.seed), *controls, *untrained, worn]
 
 
 def untrained_arm(

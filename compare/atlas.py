@@ -154,15 +154,21 @@ def region(points: pd.DataFrame, against: str) -> dict:
 
 
 def summary(points: pd.DataFrame) -> list[str]:
-    """What the atlas says of its grid, a sentence a finding, each number from the table."""
+    """What the atlas says of its grid, a sentence a finding, each number from the table.
+
+    Points at which reconstruction is all of the loss are left out: there no network has heard of outputs, so
+    that whatever tells "same" from "different" is chance.
+    """
+    points = points[points["reconstruction_share"] < 1]
     n = len(points)
     said = []
     for against in ("exclusive", "independent"):
         found = region(points, against)
         where = "; ".join(f"{axis.replace('_', ' ')} {values}" for axis, values in found["values"].items())
+        where = f": {where}" if found["n_inside"] else ""
         said.append(
             f"With 'do not co-occur' read as {against}, all four cells of the post's table hold at "
-            f"{found['n_inside']} of {n} points{': ' + where if found['n_inside'] else ''}."
+            f"{found['n_inside']} of the {n} points at which outputs are part of the loss{where}."
         )
     for name, claim in CLAIMS.items():
         counts = points[f"{name}: sign"].value_counts()

@@ -92,7 +92,7 @@ def test_an_atlas_is_written_with_every_number_and_figure(tmp_path):
     results = atlas_results(found, theory, {"command": "cofire atlas"})
     folder = write_atlas(results, tmp_path / "atlas")
     assert {path.suffix for path in folder.iterdir()} == {".json", ".csv", ".png", ".md"}
-    assert "hold at 2 of 2 points" in (folder / "README.md").read_text()
+    assert "hold at 2 of the 2 points" in (folder / "README.md").read_text()
     again = json.loads((folder / "results.json").read_text())
     assert len(cell_table((row.pop("slice"), row) for row in again["points"])) == len(
         results["atlas"]["cells"]
@@ -113,5 +113,5 @@ def test_the_command_writes_the_atlas(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         app(["atlas", "-o", "atlas", "--quiet"])
     assert stopped.value.code == 0
-    assert "of 1 points" in capsys.readouterr().out
+    assert "Two exclusive features" in capsys.readouterr().out
     assert len(json.loads((tmp_path / "atlas" / "results.json").read_text())["run"]["toy_sha256"]) == 64

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from toy.config import ToyConfig
+from toy.copula import Copula
 from toy.layout import firing_law, lay_out
 from toy.magnitudes import MOMENTS, draw_magnitudes
 from toy.sample import Sample
@@ -42,11 +43,12 @@ class World:
     features that are on, weighted by their values, and uniform where none is on.
     """
 
-    def __init__(self, config: ToyConfig) -> None:
+    def __init__(self, config: ToyConfig, law: Copula | None = None) -> None:
+        """The config's world; or one in which features fire by `law`, and outputs alone are the config's."""
         self.config = config
         rng = np.random.default_rng([config.seed, 0])
         layout = lay_out(config)
-        self.firing = firing_law(config, layout, rng)
+        self.firing = law or firing_law(config, layout, rng)
         self.rates, self.joint_rates = self.firing.rates, self.firing.joint_rates
         self.votes = draw_votes(config, layout, rng)
         self.pairs = tuple(
