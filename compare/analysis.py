@@ -22,6 +22,7 @@ from compare.opposites import dense_excess, promoted_tokens, sides, variants
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.prediction import rule_results
 from compare.regress import Effects, fit
+from compare.reliability import reliabilities
 from compare.sensitivity import curve_results
 
 
@@ -124,6 +125,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         "spread": spread(seeds),
         **combine_seeds([seed.cells for seed in seeds]).to_results(),
         "regression": regression_rows(seeds),
+        "reliability": reliability_of(seeds, choices.seed),
         "antipodal": antipodal_results(seeds, choices.seed, power),
         **(
             {}
@@ -225,6 +227,12 @@ def spread(seeds: Sequence[Seed]) -> dict[str, float]:
         "similarity_sd": float(np.mean([deviation(seed.table, seed.similarity) for seed in seeds])),
         "cooccurrence_sd": float(np.mean([deviation(seed.table, DEFAULT.cooccurrence) for seed in seeds])),
     }
+
+
+def reliability_of(seeds: Sequence[Seed], seed: int) -> dict[str, float]:
+    """Reliability of the default measures, averaged over seeds."""
+    found = [reliabilities(one.evidence, one.table.feature_ids, one.table.mask, seed=seed) for one in seeds]
+    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
 
 def regression_rows(seeds: Sequence[Seed]) -> list[dict]:

@@ -17,6 +17,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             cells: [see below], difference_in_differences: [see below],
             regression: [{cooccurrence, similarity, effects, term, sd, estimate, se, se_dyadic, se_naive,
                           low, high, p, df}],              sd of the term's measures over pairs
+            reliability: {co, sim, noise}: of log_odds and js_split over pairs,
             antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged,
                         features_flagged_by, asymmetry_p,
                         variants: [{variant, n_features, share, expected_share, features_flagged,
@@ -50,6 +51,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
     sae_bias: {sentences: [str], rows: [{directions: "learned" | "given", decoder, k, l0, cooccurrence,
                outputs, seeds, n_pairs, n_recovered, true, sae, true_recovered, sae_recovered, recovered,
                match, bias, low, high}]}                                     may be left out
+    comparison: [{toy, real, term, problem: str | null, toy_mean, toy_reliability, real_mean,
+                  real_reliability, mean, se, low, high, df}]    may be left out; numbers if no problem
     verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p}]
                                                                            added by judge
 

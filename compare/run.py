@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from compare.analysis import Choices, analyse
+from compare.analysis import DEFAULT, Choices, analyse
 from compare.causes import with_effects
 from compare.evidence import MANIFEST, Evidence, measure
 from compare.nulls import GaussianSurrogate
 from compare.progress import Step
 from compare.provenance import ROOT, code_sha256, file_sha256, versions
+from compare.reliability import comparison
 from compare.system import System
 
 Measured = dict[str, list[Evidence]]
@@ -167,12 +168,14 @@ def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: St
 
 def assemble(config: ReportConfig, about: dict, entries: list[dict], models: list[dict]) -> dict:
     """The results of a run from its arms' parts."""
+    beside = comparison(entries, tuple(DEFAULT))
     return {
         "format": 1,
         "quick": config.quick,
         "run": about | {"versions": versions()},
         "models": models,
         "arms": entries,
+        **({"comparison": beside} if beside else {}),
     }
 
 

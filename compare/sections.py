@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from compare import figures, figures_curve, figures_excess, figures_geometry, figures_rules
 from compare.sae_bias import bias_table
 from compare.tables import TERMS, curve, effects, examples, excess_slopes, main_tables, rules
-from compare.tables_geometry import blob_tables, equivalence_tables
+from compare.tables_geometry import blob_tables, comparison_tables, equivalence_tables
 
 Tables = dict[str, pd.DataFrame]
 """Every table of a report by the name of its CSV."""
@@ -158,6 +158,12 @@ SECTIONS = (
     ),
     Section(
         "causal", "Causal effects: each feature added, and taken away", "Causal effects", tabulate=effects
+    ),
+    Section(
+        "comparison",
+        "Toys beside language models, corrected for reliability",
+        "Reliability",
+        tabulate=comparison_tables,
     ),
     Section("histogram", "All cosines, and the orthogonal blob", "All cosines", draw=draw_histograms),
     Section(

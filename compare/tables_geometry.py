@@ -46,6 +46,13 @@ def equivalence_tables(results: dict) -> dict[str, pd.DataFrame]:
     return {"equivalence": pd.DataFrame(rows, columns=["arm", "cell", "margin", "bound", "p"])}
 
 
+def comparison_tables(results: dict) -> dict[str, pd.DataFrame]:
+    """A row a toy, language model and slope: both corrected for reliability, and their difference."""
+    columns = ["toy", "real", "term", "problem", "toy_mean", "toy_reliability", "real_mean"]
+    columns += ["real_reliability", "mean", "se", "low", "high", "df"]
+    return {"comparison": pd.DataFrame(results["comparison"]).reindex(columns=columns)}
+
+
 def hidden_sentences(results: dict) -> list[str]:
     """For each arm: what the blob by itself would have shown, what it can hide, what the cells would show."""
     return [hidden_sentence(arm) for arm in results["arms"] if "hidden" in arm]

@@ -6,6 +6,8 @@ seed and mean nothing. Verdicts are left to compare.hypotheses.judge(), as in a 
 
 import numpy as np
 
+from compare.reliability import comparison
+
 CELLS = [(co, sim) for co in ("exclusive", "independent", "co-occurring") for sim in ("similar", "different")]
 CAUSAL = {
     "n_features": 2048.0,
@@ -42,6 +44,7 @@ ARMS = [
 def example_results(*, quick: bool = False) -> dict:
     """Results of a report with three toy arms, one language model and two controls."""
     generator = np.random.default_rng(7)
+    arms = [arm(generator, *settings) for settings in ARMS]
     return {
         "format": 1,
         "quick": quick,
@@ -82,7 +85,8 @@ def example_results(*, quick: bool = False) -> dict:
                 },
             },
         ],
-        "arms": [arm(generator, *settings) for settings in ARMS],
+        "arms": arms,
+        "comparison": comparison(arms, ("log_odds", "js_split", "product")),
         "sae_bias": sae_bias(),
         "verdicts": [],
     }
@@ -147,6 +151,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
                 ("sim - co", means[4] / 50),
             )
         ],
+        "reliability": {"co": 0.9 if group == "toy" else 0.6, "sim": 0.8 if seeds > 1 else 0.4, "noise": 0.1},
         "antipodal": antipodal(generator, n_features, real),
         **({"causal": CAUSAL} if real else {}),
         "blob": blob(n_features, width),
