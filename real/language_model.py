@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from real.hashes import weights_sha256
+from real.hooked import ONLY_THERE, load_hooked
 
 Replacement = Callable[[Float[Tensor, "sequences context width"]], Float[Tensor, "sequences context width"]]
 """Takes a site's activations, gives those that the rest of the model shall see."""
@@ -247,6 +248,8 @@ def _load(source: str) -> tuple[nn.Module, object]:
 
     disable_progress_bar()
     folder = Path(source)
+    if source.startswith(ONLY_THERE) and not folder.exists():
+        return load_hooked(source)
     if folder.exists() or folder.is_absolute() or source.startswith("."):
         _check_folder(folder)
     how = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
