@@ -258,6 +258,22 @@ def train_sae(
     print(f"The SAE lies in {folder}")
 
 
+@app.command()
+def bench(quick: Quick = None, out: Folder = Path("reports/bench"), quiet: Quiet = False) -> None:
+    """Time each kernel beside what it replaces, on this machine.
+
+    Example: cofire bench --quick -o bench
+    """
+    from compare.arms import training_cases
+    from compare.bench import bench as measure_all
+    from compare.bench import table, write_bench
+    from compare.progress import step
+
+    found = measure_all(bool(quick), partial(step, quiet=quiet), partial(training_cases, bool(quick)))
+    print(table(found))
+    print(f"The table lies at {write_bench(found, out)}")
+
+
 @app.command(name="config")
 def show_config(
     command: Annotated[str, typer.Argument(help="report, measure, toy, train-lm or train-sae.")] = "report",
