@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from compare import big_arrays
 from compare.evidence import Evidence
 from compare.kernels import add_to_grid
 from compare.measures import COOCCURRENCE, DIRECTIONS, SIMILARITY, Measure
@@ -16,7 +17,7 @@ TILE = 1024
 """Rows and columns of a tile."""
 
 WHOLE = 8192
-"""Up to so many features the arrays [n, n] are held; beyond, tiles are made when they are asked for."""
+"""Up to so many features the arrays [n, n] are held; beyond, all but similarities are made tile by tile."""
 
 
 @dataclass(eq=False)
@@ -24,7 +25,8 @@ class PairTable:
     """Cosine and measures of every pair of the features feature_ids; row i of each array is feature_ids[i].
 
     table["cosine"], table["phi"], ... are symmetric [n, n] float32 arrays, NaN where undefined and of no
-    meaning on the diagonal. Tables too large to be held give tile() and tiles() only.
+    meaning on the diagonal. Tables too large to be held keep similarities in files, and make the rest in
+    tile(), tiles() and source().
     """
 
     evidence: Evidence
@@ -64,7 +66,7 @@ class PairTable:
             raise ValueError(
                 f"expected one of {', '.join(self.names)}, found {name!r}: ask pair_table for it."
             )
-        if not self.whole:
+        if name not in self.whole:
             raise ValueError(
                 f"expected at most {WHOLE} features for whole arrays, found {self.n}: go through tiles() or "
                 "raise min_count."
@@ -75,11 +77,15 @@ class PairTable:
         """Every array for rows x cols (positions in feature_ids), float32; NaN on and below the table's
         diagonal is up to the caller: see tiles().
         """
-        if self.whole:
-            return {name: self.whole[name][rows, cols] for name in self.names}
         ids = self.feature_ids[rows], self.feature_ids[cols]
-        tile = {name: _measure(name)(self.evidence, *ids).astype(np.float32) for name in self.measures}
-        return {"cosine": self.units[rows] @ self.units[cols].T} | tile
+        missing = [name for name in self.measures if name not in self.whole]
+        tile = {name: self.whole[name][rows, cols] for name in self.names if name in self.whole}
+        tile |= {name: _measure(name)(self.evidence, *ids).astype(np.float32) for name in missing}
+        return tile if "cosine" in tile else {"cosine": self.units[rows] @ self.units[cols].T} | tile
+
+    def source(self, cooccurrence: str, similarity: str) -> "PairSource":
+        """What compare.fit takes in place of arrays where these are not held."""
+        return PairSource(self, cooccurrence, similarity)
 
     def tiles(self) -> Iterator[tuple[slice, slice, dict[str, np.ndarray]]]:
         """Every pair once: tiles on and above the diagonal, cosine NaN where i >= j."""
@@ -92,6 +98,18 @@ class PairTable:
                     above = np.triu(np.ones(tile["cosine"].shape, dtype=bool), 1)
                     tile["cosine"] = np.where(above, tile["cosine"], np.float32(np.nan))
                 yield rows, cols, tile
+
+
+class PairSource:
+    """Two measures of a table as a TileSource: a pair is used where every measure of the table is defined."""
+
+    def __init__(self, table: PairTable, cooccurrence: str, similarity: str) -> None:
+        self.n, self._table, self._chosen = table.n, table, ("cosine", cooccurrence, similarity)
+
+    def tile(self, rows: slice, cols: slice) -> tuple:
+        """(cosine, co-occurrence, similarity, mask), each [rows, cols]."""
+        tile = self._table.tile(rows, cols)
+        return *(tile[name] for name in self._chosen), np.isfinite(list(tile.values())).all(0)
 
 
 def pair_table(
@@ -126,8 +144,7 @@ def pair_table(
             f"{evidence.name!r}: lower min_count or read more tokens."
         )
     table = PairTable(evidence, alive, (*cooccurrence, *similarity), units[alive])
-    if table.n <= WHOLE:
-        table.whole = _whole(table)
+    table.whole = _whole(table) if table.n <= WHOLE else _similarities(table)
     return table
 
 
@@ -143,6 +160,18 @@ def _whole(table: PairTable) -> dict[str, np.ndarray]:
             ids = table.feature_ids[rows], table.feature_ids[rest]
             arrays[name][rows, rest] = COOCCURRENCE[name](table.evidence, *ids)
             arrays[name][rest, rows] = arrays[name][rows, rest].T
+    return arrays
+
+
+def _similarities(table: PairTable) -> dict[str, np.ndarray]:
+    """Measures that are too dear to be taken twice, tile by tile into symmetric arrays in files."""
+    names = [name for name in table.measures if name in SIMILARITY]
+    arrays = {name: big_arrays.zeros((table.n, table.n), np.float32) for name in names}
+    for rows, cols, tile in table.tiles():
+        for name, array in arrays.items():
+            array[rows, cols] = tile[name]
+            array[cols, rows] = tile[name].T
+            big_arrays.release(array)
     return arrays
 
 

@@ -3,10 +3,13 @@ import pytest
 import torch
 from synthetic import Recorded, planted_system, standardised_pairs
 
+import compare.dyads
+import compare.measures
 import compare.pairs
 from compare.evidence import measure
 from compare.measures import COOCCURRENCE, SIMILARITY
 from compare.pairs import histogram, pair_map, pair_table
+from compare.regress import fit
 
 ASKED = {"cooccurrence": ["phi", "log_odds"], "similarity": ["js", "js_split"]}
 
@@ -72,6 +75,22 @@ def test_tiles_hold_every_pair_once(tiled, whole):
 def test_a_table_that_is_not_held_says_so(tiled):
     with pytest.raises(ValueError, match="go through tiles"):
         tiled["phi"]
+
+
+def test_a_regression_takes_the_tiles_of_what_is_not_held(tiled, whole, monkeypatch):
+    monkeypatch.setattr(compare.dyads, "TILE", 16)
+    expected = fit(whole.cosine, whole["log_odds"], whole["js"], mask=whole.mask)
+    found = fit(tiled.source("log_odds", "js"))
+    np.testing.assert_allclose(found.params, expected.params, rtol=1e-4)
+    np.testing.assert_allclose(found.se("jackknife"), expected.se("jackknife"), rtol=1e-3)
+    assert found.n_pairs == expected.n_pairs
+
+
+def test_dear_measures_of_a_large_table_are_taken_once(tiled, monkeypatch):
+    monkeypatch.setattr(compare.measures, "js_divergence", None)
+    for name in ("js", "js_split"):
+        np.testing.assert_array_equal(tiled[name], tiled[name].T)
+    assert sum(len(tile["js"]) > 0 for _, _, tile in tiled.tiles()) > 3
 
 
 def test_map_counts_every_pair_and_means_its_cosine(whole, tiled):
