@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-all coverage lint clean
+.PHONY: help report test test-all coverage lint bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ lint: $(VENV)/installed-test  ## ruff (rules and format), mypy (strict on the pu
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/installed-test  ## measured ratios against the post's way, scipy, autograd
+	$(BIN)/cofire bench
+	for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:  ## what was built or measured; never what was written to reports/
 	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage

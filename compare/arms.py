@@ -22,7 +22,6 @@ from toy.config import ToyConfig, default_arms
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from compare.bench import Case
     from real.sae import SAE
     from real.system import RealSystem
     from toy.model import Trained
@@ -231,19 +230,6 @@ def models_behind(config: RealConfig, saes: Sequence[str]) -> tuple[dict, ...]:
         about = {"note": metadata.get("note", ""), "quality": metadata.get("quality", {})}
         found.append({"name": f"SAE {Path(sae).name}", "kind": "sae"} | about)
     return tuple(found)
-
-
-def training_cases(quick: bool) -> "Iterator[Case]":
-    """What `cofire bench` times of training: a step of the toy and of SAEs."""
-    import real.bench
-    import toy.bench
-    from compare.bench import Case
-
-    yield Case("Training step of the toy, 20 instances of 200 features", "step", toy.bench.seconds())
-    n_features = 2048 if quick else 16_384
-    for architecture in ("topk", "standard"):
-        title = f"Training step of a {architecture} SAE, {n_features:,} features of width 512"
-        yield Case(title, "activation", real.bench.seconds(architecture, n_features))
 
 
 def system_of(

@@ -7,7 +7,7 @@ another machine. Data are drawn at the sizes of the post or, if quick, at a frac
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class Case(NamedTuple):
     """Largest difference of ours from the most exact of the others."""
 
 
-def bench(quick: bool, step: Step, training: Callable[[], Iterator[Case]]) -> dict:
+def bench(quick: bool, step: Step) -> dict:
     """Every case as plain numbers: machine, versions, and seconds a unit with the ratio to ours."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -46,8 +46,6 @@ def bench(quick: bool, step: Step, training: Callable[[], Iterator[Case]]) -> di
         for make in (divergence, cofiring, mean_outputs, regression):
             with step(f"bench: {make.__name__.replace('_', ' ')}"):
                 cases.append(make(quick))
-        with step("bench: training"):
-            cases += training()
     finally:
         torch.set_num_threads(threads)
     rows = [

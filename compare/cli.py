@@ -264,12 +264,11 @@ def bench(quick: Quick = None, out: Folder = Path("reports/bench"), quiet: Quiet
 
     Example: cofire bench --quick -o bench
     """
-    from compare.arms import training_cases
     from compare.bench import bench as measure_all
     from compare.bench import table, write_bench
     from compare.progress import step
 
-    found = measure_all(bool(quick), partial(step, quiet=quiet), partial(training_cases, bool(quick)))
+    found = measure_all(bool(quick), partial(step, quiet=quiet))
     print(table(found))
     print(f"The table lies at {write_bench(found, out)}")
 

@@ -1,10 +1,13 @@
 """Training step of the toy beside the batched-einsum autograd style of the published notebook, in one run.
 
+    python tests/bench/bench_toy.py [threads]
+
 Both train a tied ReLU autoencoder on 200 features in 20 dimensions, 20 instances, batch 1,024. The notebook
 style draws a dense batch of its own for every instance. The GEMM limit is the three dense products of a
 step alone: decoding, and back through it to the hidden vectors and to the directions (encoding is sparse).
 """
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -69,16 +72,30 @@ def gemm_limit() -> Callable[[], None]:
     return step
 
 
-def seconds(rounds: int = 15) -> dict[str, float]:
-    """Median CPU seconds of a step; the ways take turns, so that other load disturbs all alike."""
-    steps = {"cofire": ours(), "notebook style, autograd": notebook_style(), "GEMM limit": gemm_limit()}
-    taken: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
-        step()
+def milliseconds(ways: dict[str, tuple[Callable[[], None], int]], rounds: int = 15) -> dict[str, float]:
+    """Median CPU time of a step, in ms; the ways, each with the steps that a call takes, take turns."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for call, _ in ways.values():
+        call()
     for _ in range(rounds):
-        for name, step in steps.items():
+        for name, (call, n_steps) in ways.items():
             start = time.process_time()
-            step()
-            taken[name].append(time.process_time() - start)
-    return {name: sorted(times)[rounds // 2] for name, times in taken.items()}
+            call()
+            taken[name].append((time.process_time() - start) / n_steps)
+    return {name: 1e3 * sorted(times)[rounds // 2] for name, times in taken.items()}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    found = milliseconds(
+        {
+            "notebook style": (notebook_style(), 1),
+            "cofire": (ours(), STEPS_A_DRAW),
+            "GEMM limit": (gemm_limit(), 1),
+        }
+    )
+    for name, time_taken in found.items():
+        print(
+            f"{name:15s} {time_taken:8.2f} ms CPU a step   {found['notebook style'] / time_taken:5.2f}x the "
+            f"notebook's speed   {time_taken / found['GEMM limit']:5.2f}x the GEMM limit's time"
+        )

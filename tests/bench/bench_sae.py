@@ -1,11 +1,13 @@
 """A training step of the SAE beside the same step by dense autograd, in one run, optimiser included.
 
-Width 512, batch 4,096, k = 32. SAELens' own step joins in where it is installed.
+    python tests/bench/bench_sae.py [threads]
+
+Width 512, batch 4,096, k = 32. SAELens' TopK joins in where it is installed.
 """
 
+import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 import torch
 
@@ -75,22 +77,30 @@ def saelens(config: SAEConfig) -> Callable[[torch.Tensor], None]:
     return step
 
 
-def seconds(architecture: str, n_features: int, n_steps: int = 3) -> dict[str, float]:
-    """CPU seconds of a step for each activation of its batch."""
-    config = SAEConfig(architecture=architecture, n_features=n_features, k=K, batch=BATCH, part=BATCH)
-    found = {"cofire": one(ours(config), n_steps), "dense autograd": one(dense_autograd(config), n_steps)}
-    with suppress(ImportError):  # an optional rival
-        found["SAELens"] = one(saelens(config), n_steps)
-    return found
-
-
-def one(step: Callable[[torch.Tensor], None], n_steps: int) -> float:
-    """CPU seconds for each activation, the least of a few steps."""
+def activations_per_second(step: Callable[[torch.Tensor], None], n_steps: int = 5) -> float:
     inputs = activations(1, BATCH)
     step(inputs)
-    taken = []
+    started = time.perf_counter()
     for _ in range(n_steps):
-        start = time.process_time()
         step(inputs)
-        taken.append(time.process_time() - start)
-    return min(taken) / BATCH
+    return n_steps * BATCH / (time.perf_counter() - started)
+
+
+def main() -> None:
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
+    names = f"{'ours':>8} {'dense autograd':>15} {'ratio':>6} {'SAELens':>8} {'ratio':>6}"
+    print(f"{'architecture':12} {'features':>8} {names}")
+    for architecture in ("topk", "standard"):
+        for n_features in (4096, 16384):
+            config = SAEConfig(architecture=architecture, n_features=n_features, k=K, batch=BATCH, part=BATCH)
+            mine, dense = (activations_per_second(make(config)) for make in (ours, dense_autograd))
+            try:
+                theirs = activations_per_second(saelens(config))
+            except ImportError:
+                theirs = float("nan")
+            ratios = f"{dense:15,.0f} {mine / dense:6.2f} {theirs:8,.0f} {mine / theirs:6.2f}"
+            print(f"{architecture:12} {n_features:8,} {mine:8,.0f} {ratios}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
