@@ -210,23 +210,27 @@ def kinds_of(cells: pd.DataFrame, theory: Sequence[dict]) -> pd.DataFrame:
 
 
 def deciding_summary(cells: pd.DataFrame) -> list[str]:
-    """Where the best start turns from merged to antipodal, for two exclusive features in one dimension."""
+    """Exclusive pairs of one output by kind of network: two features in one dimension, and a whole world."""
     said = []
     for kind, part in cells[cells["slice"] == "two in one"].groupby("kind", sort=False):
-        part = part.sort_values("reconstruction_share")
-        merged = part[part["best"] > 0]["reconstruction_share"]
-        antipodal = part[part["best"] < 0]["reconstruction_share"]
-        seen = (
-            f"the best start is merged up to a share of {merged.max():g}"
-            if len(merged)
-            else "no best start is merged"
-        )
-        seen += f" and antipodal from {antipodal.min():g}" if len(antipodal) else " and never antipodal"
         said.append(
-            f"Two exclusive features of one output in one dimension, {kind}: {seen}; "
-            f"equal lengths predict {part['flip'].iloc[0]:.2f}."
+            f"Two exclusive features of one output in one dimension, {kind}: the best start is "
+            f"{turn(part, 'merged', part['best'] > 0, 'antipodal', part['best'] < 0)}; equal lengths predict "
+            f"a turn at {part['flip'].iloc[0]:.2f}."
         )
+    whole = cells[(cells["slice"] == "deciding cell") & (cells["cooccurrence"] == "exclusive")]
+    for kind, part in whole[whole["overlap"] == 1].groupby("kind", sort=False):
+        apart = turn(part, "above 0", part["low"] > 0, "below 0", part["high"] < 0)
+        said.append(f"The same pairs among all features of a world, {kind}: the mean cosine is {apart}.")
     return said
+
+
+def turn(part: pd.DataFrame, first: str, is_first: pd.Series, second: str, is_second: pd.Series) -> str:
+    """Up to which share of reconstruction the one holds, and from which the other."""
+    share = part["reconstruction_share"]
+    before = f"{first} up to a share of {share[is_first].max():g}" if is_first.any() else f"never {first}"
+    after = f"{second} from {share[is_second].min():g}" if is_second.any() else f"never {second}"
+    return f"{before} and {after}"
 
 
 def write_atlas(results: dict, folder: Path) -> Path:
