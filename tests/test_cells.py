@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from example_results import example_results
+from statsmodels.stats.meta_analysis import combine_effects
 
 from compare.cells import CELLS, combine_seeds, estimate, least_feasible_mean, measure_cells
 from compare.hypotheses import judge, load
@@ -198,6 +199,17 @@ def test_seeds_are_averaged_with_an_interval_from_their_spread():
     assert row["high"] - row["mean"] == pytest.approx(3.182 * means.std(ddof=1) / 2, rel=1e-3)  # t of 3 df
     assert row["df"] == 3
     assert combined.differences["seed_sd"].iloc[0] > 0
+
+
+def test_the_interval_over_seeds_is_that_of_random_effects_with_seeds_of_one_precision():
+    """Hartung, Knapp, Sidik and Jonkman's, by statsmodels: t over seeds, whatever each seed's own error."""
+    seeds = [measure_cells(*planted(seed=seed), d_eff=30.0) for seed in range(5)]
+    row = combine_seeds(seeds).table.iloc[4]
+    means = np.array([seed.table["mean"].iloc[4] for seed in seeds])
+    for own_error in (0.001, 0.1):
+        found = combine_effects(means, np.full(5, own_error**2), method_re="iterated", use_t=True)
+        assert row["mean"] == pytest.approx(found.mean_effect_re)
+        assert row["se"] == pytest.approx(found.sd_eff_w_re_hksj)
 
 
 def test_one_seed_keeps_its_own_error_and_none_is_refused():
