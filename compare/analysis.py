@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from compare.battery import AS_PUBLISHED, CAUSAL, DEFAULT, SPECIFICATIONS, TRUE, WITH_NULLS, Specification
 from compare.blob import GROUPS, NULL_DICTIONARIES, Blob, blob, matched_null
 from compare.causes import causal_results
 from compare.cells import Cells, combine_seeds, estimate, measure_cells
@@ -21,42 +22,12 @@ from compare.nulls import cosine_density, effective_dimension, matched_density
 from compare.opposites import dense_excess, promoted_tokens, sides, variants
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.prediction import rule_results
-from compare.regress import Effects, fit
+from compare.regress import fit
 from compare.reliability import reliabilities
 from compare.sensitivity import curve_results
 
-
-class Specification(NamedTuple):
-    """One way to run the regression."""
-
-    cooccurrence: str
-    similarity: str
-    effects: Effects
-
-
-AS_PUBLISHED = Specification("preactivation_correlation", "js", "none")
-DEFAULT = Specification("log_odds", "js_split", "product")
-SPECIFICATIONS = (
-    AS_PUBLISHED,
-    Specification("phi", "js_split", "none"),
-    AS_PUBLISHED._replace(similarity="js_split", effects="product"),
-    DEFAULT._replace(effects="none"),
-    DEFAULT._replace(effects="additive"),
-    DEFAULT,
-)
-"""The third: the published slope, with outputs over disjoint halves and activity held fixed."""
-
 DIFFERENCE = "sim - co"
 """Name of the slope on similarity less that on co-occurrence, both in cosines per standard deviation."""
-
-WITH_NULLS = (AS_PUBLISHED, DEFAULT._replace(effects="none"), DEFAULT)
-"""Specifications whose slopes are held against nulls and controls one by one."""
-
-TRUE = Specification("true_phi", "true_js", "product")
-"""Run beside the others where the world is known."""
-
-CAUSAL = (DEFAULT._replace(similarity="effect_cosine"), DEFAULT._replace(similarity="logit_cosine"))
-"""Run beside the others where causal effects were measured; the second is a control for tautology."""
 
 MAP_BINS = 80
 MAP_LIMITS = (-1.0, 1.0, 1 - float(np.log(2)), 1.0)
@@ -175,15 +146,13 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
     )
     directions = np.asarray(evidence.directions)[ids]
     d_eff = effective_dimension(directions)
-    activity = np.log(np.asarray(evidence.counts)[ids])
     fits = {
         one: fit(
             table.cosine,
             table[one.cooccurrence],
             table[one.similarity],
             mask=table.mask,
-            effects=one.effects,
-            activity=activity if one.effects == "product" else None,
+            **one.arguments(evidence, ids),
         )
         for one in specifications
     }
@@ -204,19 +173,17 @@ def null_rows(seeds: Sequence[Seed]) -> list[dict]:
     """What slopes would be if nothing tied directions to measures (compare.excess)."""
     rows = []
     for one in WITH_NULLS:
-        frames = []
-        for seed in seeds:
-            ids = seed.table.feature_ids
-            frame = null_slopes(
+        frames = [
+            null_slopes(
                 seed.table.cosine,
                 seed.table[one.cooccurrence],
                 seed.table[one.similarity],
                 mask=seed.table.mask,
                 units=seed.table.units,
-                effects=one.effects,
-                activity=np.log(np.asarray(seed.evidence.counts)[ids]) if one.effects == "product" else None,
+                **one.arguments(seed.evidence, seed.table.feature_ids),
             )
-            frames.append(frame)
+            for seed in seeds
+        ]
         rows += combine_nulls(frames, one._asdict())
     return rows
 

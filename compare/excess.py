@@ -30,6 +30,7 @@ def null_slopes(
     units: Float[np.ndarray, "n width"],
     effects: str = "none",
     activity: Float[np.ndarray, " n"] | None = None,
+    covariates: Mapping[str, Float[np.ndarray, "n n"]] | None = None,
 ) -> pd.DataFrame:
     """Mean and standard deviation of every slope of `compare.fit` under both nulls: columns null, term, mean,
     sd. `units` are the directions at unit length, the rest as for fit.
@@ -39,7 +40,7 @@ def null_slopes(
         cooccurrence,
         similarity,
         mask=mask,
-        covariates=None,
+        covariates=covariates,
         effects=effects,
         center=True,
         activity=activity,

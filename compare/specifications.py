@@ -97,7 +97,6 @@ def material(evidence: Evidence, features: Int[np.ndarray, " n"], cosine: Square
         cosines[name] = units @ units.T
     js_split = SIMILARITY["js_split"](evidence, features, features)
     middle = float(np.median(js_split[np.triu_indices(len(features), 1)]))
-    both = np.asarray(evidence.cofiring)[np.ix_(features, features)]
     return Material(
         cosines=cosines,
         cooccurrences={name: _cooccurrence(evidence, features, name) for name in COOCCURRENCES},
@@ -106,13 +105,18 @@ def material(evidence: Evidence, features: Int[np.ndarray, " n"], cosine: Square
             "js_split": js_split,
             "similar or not": (similarity_level(js_split, middle) == 0).astype(float),
         },
-        covariates={
-            "1/n_i + 1/n_j": np.add.outer(1 / counts, 1 / counts),
-            "n_ij / n_i n_j": both / np.outer(counts, counts),
-        },
+        covariates=sample_size(counts, np.asarray(evidence.cofiring)[np.ix_(features, features)]),
         activity=np.log(counts),
         filters=_filters(counts, evidence.n_tokens, cosine),
     )
+
+
+def sample_size(counts: Float[np.ndarray, " n"], cofiring: Int[np.ndarray, "n n"]) -> dict[str, Square]:
+    """What sampling noise alone makes of the divergence of two mean outputs: few firings, shared tokens."""
+    return {
+        "1/n_i + 1/n_j": np.add.outer(1 / counts, 1 / counts),
+        "n_ij / n_i n_j": cofiring / np.outer(counts, counts),
+    }
 
 
 def designs(given: Material) -> list[tuple[str, ...]]:
