@@ -16,6 +16,9 @@ from torch import Tensor
 RECOVERED = 0.9
 """A true direction counts as recovered if its match has a cosine of so much with it, or more."""
 
+ENOUGH = 0.5
+"""Share of recovered directions below which an SAE's rows stand for chance, and no bias is read from them."""
+
 Cells = dict[tuple[str, str], Int[Tensor, "pairs two"]]
 """Pairs of true features by cell (co-occurrence, outputs)."""
 
@@ -122,8 +125,11 @@ def sae_bias_sentences(rows: Sequence[dict]) -> list[str]:
             for row in given.itertuples()
         )
         recovered = given["recovered"].mean()
-        said.append(
-            f"SAE with {decoder} decoder, L0 {k} ({level}), {recovered:.0%} of the true directions "
-            f"recovered: it adds {cells}."
+        about = (
+            f"SAE with {decoder} decoder, L0 {k} ({level}), {recovered:.0%} of the true directions recovered"
         )
+        if recovered < ENOUGH:
+            said.append(f"{about}: too few to say what it adds.")
+        else:
+            said.append(f"{about}: it adds {cells}.")
     return said

@@ -61,6 +61,8 @@ def test_over_seeds_has_the_interval_of_the_differences():
     (sentence,) = sae_bias_sentences([found])
     assert "below the truth" in sentence
     assert "+0.200" in sentence
+    (sentence,) = sae_bias_sentences([found | {"recovered": 0.1}])
+    assert "too few to say" in sentence
 
 
 @pytest.mark.slow
