@@ -36,7 +36,9 @@ SAE_ON_TOY = SAEConfig(
 )
 SAE_KINDS = (("trained", 2), ("trained", 5), ("trained", 10), ("isotropic", 5))
 """Decoder and L0 of the SAEs on toys, in which five features are on at once."""
-TRAINED, FROZEN, MATCHED = "topk-4096-seed0", "frozen-4096-seed0", "frozen-matched-4096-seed0"
+TRAINED = ("topk-4096-seed0", "topk-4096-seed1", "topk-4096-seed2")
+MATCHED = ("frozen-matched-4096-seed0",)
+"""Bundled SAEs: seeds of one another, and the control of the first."""
 
 
 def toy_arms(config: ReportConfig) -> list[Arm]:
@@ -110,7 +112,7 @@ def worn_arm(worn: str, config: ReportConfig) -> Arm:
 def real_arms(config: ReportConfig) -> list[Arm]:
     """The bundled language model with its SAE, and what method and geometry give by themselves."""
 
-    chosen = RealConfig(sae=TRAINED, n_tokens=config.n_tokens, seed=config.seed)
+    chosen = RealConfig(sae=TRAINED[0], n_tokens=config.n_tokens, seed=config.seed)
     if config.quick:
         chosen = replace(chosen, effect_positions=2, effect_sequences=20, effect_firings=2)
 
@@ -120,21 +122,21 @@ def real_arms(config: ReportConfig) -> list[Arm]:
 
         return RealSystem.load(chosen)
 
-    def arm(name: str, sae: str, note: str) -> Arm:
-        return replace(real_arm(name, chosen, [sae], note, base), effects=config.choices)
+    def arm(name: str, saes: Sequence[str], note: str) -> Arm:
+        return replace(real_arm(name, chosen, saes, note, base), effects=config.choices)
 
-    trained = arm(LANGUAGE_MODEL, TRAINED, "the bundled model through its TopK SAE")
-    frozen = arm("frozen decoder", FROZEN, "an SAE trained alike, its decoder held at random directions")
+    saes = TRAINED[:1] if config.quick else TRAINED
+    trained = arm(LANGUAGE_MODEL, saes, "the bundled model through its TopK SAE")
     matched = arm(
         "frozen decoder, matched",
         MATCHED,
         "an SAE trained alike, its decoder held at random directions of the trained one's second moment",
     )
-    frozen = replace(frozen, effects=None)  # the matched one is the stronger control, and effects take time
-    untrained = [untrained_arm(trained, base, config, keep_embeddings=kept) for kept in (True, False)]
-    controls = [replace(one, group="control", control_of=LANGUAGE_MODEL) for one in (frozen, matched)]
+    kinds = (True,) if config.quick else (True, False)
+    untrained = [untrained_arm(trained, base, config, keep_embeddings=kept) for kept in kinds]
+    matched = replace(matched, group="control", control_of=LANGUAGE_MODEL)
     worn = worn_arm(LANGUAGE_MODEL, config)
-    return [trained, surrogate_arm(trained, config.seed), *controls, *untrained, worn]
+    return [trained, surrogate_arm(trained, config.seed), matched, *untrained, worn]
 
 
 def untrained_arm(

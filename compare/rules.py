@@ -174,11 +174,13 @@ def boosted(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame, columns: l
     Few leaves and small steps: pairs share features, and deeper trees learn single features by heart.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     learner = HistGradientBoostingRegressor(
         learning_rate=0.05, max_iter=80, max_leaf_nodes=8, early_stopping=False, random_state=0
     )
-    return learner.fit(train[columns], cosine).predict(test[columns])
+    with threadpool_limits(1):  # many short loops: two threads lose tenfold when the cores are busy
+        return learner.fit(train[columns], cosine).predict(test[columns])
 
 
 def _cuts(values: pd.Series, quantiles: Sequence[float]) -> list[float]:

@@ -32,7 +32,7 @@ class ReportConfig:
     seed: int = 0
     """Decides every random draw: toys, text, surrogates, null directions."""
 
-    n_tokens: int = 200_000
+    n_tokens: int = 100_000
     """Tokens that each arm of the language model is measured on, 2 or more."""
 
     max_features: int = 2048
@@ -154,7 +154,8 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
             evidence = measure(system, n_tokens=arm.n_tokens, progress=progress)
         if arm.effects is not None:
             with step(f"{arm.name}: causal effects{which}") as progress:
-                evidence = with_effects(evidence, system, **asdict(arm.effects), progress=progress)
+                sample = {name: getattr(arm.effects, name) for name in ("min_count", "max_features", "seed")}
+                evidence = with_effects(evidence, system, **sample, progress=progress)
         provenance = evidence.provenance | {"models": list(arm.models)}
         evidence = replace(evidence, name=arm.name, provenance=provenance)  # seeds share the arm's name
         evidence.save(folder, overwrite=True)
