@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -127,6 +128,9 @@ def measure(
         Path | None,
         typer.Option(help="Evidence of the same system: measure the Gaussian surrogate with its moments."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What the Evidence is called; claims about a control go by its name.")
+    ] = None,
     effects: Annotated[
         bool, typer.Option("--effects", help="Causal effects as well: adds and ablates every live feature.")
     ] = False,
@@ -144,6 +148,7 @@ def measure(
 
     values = values_of(config, {"site": site, "text": text, "n_tokens": tokens, "seed": seed})
     arm, before = system_of(system, values, source_of(config), surrogate, saes=sae or (), effects=effects)
+    arm = replace(arm, name=name or arm.name)
     for folder in measured(arm, before, out, partial(step, quiet=quiet)):
         print(f"The Evidence lies in {folder}")
 

@@ -46,7 +46,9 @@ def test_saes_given_together_are_replicates_of_one_system(here, monkeypatch):
     common = ["--config", "mine.toml", "--text", "text.txt", "--tokens", "2000", "--quiet"]
     common += ["--site", "blocks.0.hook_mlp_out", "--sae", "sae-0", "--sae", "sae-1"]
     cofire(monkeypatch, "measure", "model", "-o", "evidence", *common)
-    cofire(monkeypatch, "measure", "model", "-o", "null", "--surrogate", "evidence", *common)
+    cofire(
+        monkeypatch, "measure", "model", "-o", "null", "--surrogate", "evidence", "--name", "a null", *common
+    )
     seeds = [Evidence.load(here / "evidence" / str(number)) for number in (0, 1)]
     assert {one.name for one in seeds} == {"model blocks.0.hook_mlp_out sae-0, sae-1"}
     assert not torch.equal(torch.tensor(seeds[0].directions), torch.tensor(seeds[1].directions))
@@ -54,4 +56,4 @@ def test_saes_given_together_are_replicates_of_one_system(here, monkeypatch):
     assert names == ["language model model", "SAE sae-0", "SAE sae-1"]
     assert seeds[0].provenance["models"][0]["quality"]["bits_per_byte"] > 0
     nulls = [json.loads((here / "null" / str(n) / "manifest.json").read_text()) for n in (0, 1)]
-    assert {null["name"] for null in nulls} == {"Gaussian surrogate"}
+    assert {null["name"] for null in nulls} == {"a null"}
