@@ -33,7 +33,7 @@ print(evidence.summary())
 surrogate = compare.measure(GaussianSurrogate(system, evidence.input_mean, evidence.input_covariance, seed=0))
 
 config = compare.ReportConfig(min_count=10, max_features=96)
-models = models_behind(measured)  # how good they are; verdicts are held to it
+models = models_behind(measured, [measured.sae])  # how good they are; verdicts are held to it
 results = compare.test(evidence, controls=surrogate, models=models, config=config)
 print(results.summary())
 print(results.verdicts[["id", "verdict", "reason"]].head(6).to_string(index=False))
