@@ -165,6 +165,7 @@ def untrained_arm(
         group="control",
         note=note,
         systems=systems,
+        n_systems=1,
         control_of=arm.name,
         models=(),
         effects=None,

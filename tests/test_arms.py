@@ -6,8 +6,10 @@ import pytest
 import torch
 from tiny_models import tiny_model, tiny_text, tiny_tokenizer
 
+from compare.arms import real_arms
 from compare.cli import main
 from compare.evidence import Evidence
+from compare.run import ReportConfig
 from real.sae import SAE
 from real.sae_files import save_sae
 
@@ -57,3 +59,9 @@ def test_saes_given_together_are_replicates_of_one_system(here, monkeypatch):
     assert seeds[0].provenance["models"][0]["quality"]["bits_per_byte"] > 0
     nulls = [json.loads((here / "null" / str(n) / "manifest.json").read_text()) for n in (0, 1)]
     assert {null["name"] for null in nulls} == {"a null"}
+
+
+def test_the_default_arms_are_three_seeds_their_surrogates_and_controls_of_one():
+    seeds = {arm.name: arm.n_systems for arm in real_arms(ReportConfig())}
+    assert seeds["language model"] == seeds["Gaussian surrogate"] == 3
+    assert [n for name, n in seeds.items() if "re-randomised" in name or "frozen" in name] == [1, 1, 1]
