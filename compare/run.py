@@ -169,7 +169,7 @@ def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: St
 
 def assemble(config: ReportConfig, about: dict, entries: list[dict], models: list[dict]) -> dict:
     """The results of a run from its arms' parts."""
-    beside = comparison(entries, tuple(DEFAULT))
+    beside = comparison(entries, (DEFAULT.cooccurrence, DEFAULT.similarity, DEFAULT.effects))
     return {
         "format": 1,
         "quick": config.quick,
