@@ -22,7 +22,7 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-report: $(VENV)/installed  ## run the main job and write the page to reports/ (QUICK=1: under 90 seconds)
+report: $(VENV)/installed  ## run the main job and write the page to reports/ (QUICK=1: two minutes)
 	$(BIN)/cofire report $(if $(QUICK),--quick)
 
 test: $(VENV)/installed-test  ## all tests but the slow ones
