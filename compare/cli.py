@@ -57,8 +57,9 @@ def report(
 
         print(f"The page lies at {compare_reports(*compare, out or Path('reports/compare'))}")
         return
-    from compare.arms import real_arms, toy_arms
+    from compare.arms import real_arms
     from compare.run import ReportConfig
+    from compare.toy_arms import toy_arms
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
     arms = [*toy_arms(chosen), *real_arms(chosen)]
@@ -79,8 +80,8 @@ def validate(
 
     Example: cofire validate --seed 1
     """
-    from compare.arms import toy_arms
     from compare.run import ReportConfig
+    from compare.toy_arms import toy_arms
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
     write_page(toy_arms(chosen), chosen, out or page_folder("validate", chosen.quick), runs, quiet, verbose)
@@ -97,11 +98,11 @@ def atlas(
 
     Example: cofire atlas -o reports/atlas
     """
-    from compare.arms import atlas_theory, explore_atlas
     from compare.atlas import atlas_results, write_atlas
     from compare.page import check_folder
     from compare.progress import step
     from compare.provenance import versions
+    from compare.toy_arms import atlas_theory, explore_atlas
 
     check_folder(out)
     found, toy_code = explore_atlas(seed, runs, partial(step, quiet=quiet))

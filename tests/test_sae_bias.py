@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from compare.arms import SAE_ON_TOY, ReportConfig, sae_on_toy, sae_toys, trained_toy
+from compare.arms import SAE_ON_TOY, sae_on_toy
+from compare.run import ReportConfig
 from compare.sae_bias import bias_rows, match, over_seeds, sae_bias_sentences
+from compare.toy_arms import sae_toys, trained_toy
 
 PAIRS = {("co-occurring", "same"): torch.tensor([[0, 1], [2, 3]])}
 

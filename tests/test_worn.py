@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from compare.arms import toy_systems, worn_arm
 from compare.evidence import measure
 from compare.progress import step
 from compare.run import ReportConfig
+from compare.toy_arms import toy_systems, worn_arm
 from compare.worn import paired_order, worn_statistics
 from toy.config import ToyConfig
 from toy.world import World

@@ -1,0 +1,129 @@
+"""The toys among the compared systems: the default ones, those that wear measured statistics, and the atlas.
+
+The one module of compare that knows toy and not real.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compare.progress import Step
+from compare.run import Arm, Measured, ReportConfig
+from compare.system import System
+from toy.config import ToyConfig, default_arms
+
+if TYPE_CHECKING:
+    from toy.model import Trained
+    from toy.world import World
+
+
+def toy_arms(config: ReportConfig) -> list[Arm]:
+    """The toys of the default report, each with its seeds."""
+    toys = default_arms(config.quick)
+    return [toy_arm(f"toy: {name}", replace(toy, seed=config.seed)) for name, toy in toys.items()]
+
+
+def toy_arm(name: str, config: ToyConfig) -> Arm:
+    """One toy; its seeds are trained together on the same samples."""
+
+    def systems(before: Measured, step: Step) -> Iterator[System]:
+        from toy.world import World
+
+        yield from toy_systems(name, config, World(config), step)
+
+    note = (
+        f"{config.n_features} features in {config.width} dimensions, firing rate {config.firing_rate:g}, "
+        f"reconstruction {config.reconstruction_share:.0%} of the loss"
+    )
+    return Arm(name=name, group="toy", note=note, systems=systems, n_systems=config.n_seeds)
+
+
+def toy_systems(name: str, config: ToyConfig, world: "World", step: Step) -> Iterator[System]:
+    """The networks trained in a world, a system each."""
+    from toy.model import train
+    from toy.system import ToySystem
+
+    with step(f"{name}: training {config.n_seeds} seeds") as progress:
+        trained = train(config, world, progress)
+    for instance in range(config.n_seeds):
+        yield ToySystem(name, world, trained, instance)
+
+
+def worn_arm(worn: str, config: ReportConfig) -> Arm:
+    """A toy whose features have the rates and the co-firing that were measured of an arm before it."""
+    name = f"toy: wearing the {worn}'s statistics"
+    size = (
+        {"n_seeds": 2, "steps": 500, "n_samples": 20_000} if config.quick else {"n_seeds": 3, "steps": 2000}
+    )
+
+    def systems(before: Measured, step: Step) -> Iterator[System]:
+        from compare.worn import worn_statistics
+        from toy.copula import Copula
+        from toy.world import World
+
+        evidence = before[worn][0]
+        n_features = min(128, int(evidence.is_alive(config.min_count).sum()) // 2 * 2)
+        seen = worn_statistics(evidence, n_features, seed=config.seed, min_count=config.min_count)
+        toy = ToyConfig(
+            n_features=n_features,
+            width=n_features // 2,
+            firing_rate=float(seen.rates.mean()),
+            grouped_share=1.0,
+            conditionals=("independent",),
+            reconstruction_share=0.95,
+            batch=512,
+            seed=config.seed,
+            **size,
+        )
+        law = Copula(seen.rates, seen.joint_rates, seed=config.seed)
+        yield from toy_systems(name, toy, World(toy, law), step)
+
+    note = (
+        f"rates and joint rates of up to 128 features of the {worn}, through a Gaussian copula, two features "
+        "a dimension; every other pair has the same outputs; reconstruction 95% of the loss"
+    )
+    return Arm(name=name, group="toy", note=note, systems=systems, n_systems=size["n_seeds"])
+
+
+def sae_toys(config: ReportConfig) -> dict[str, ToyConfig]:
+    """A toy with room that learns its directions, and the same world with random ones."""
+    base = ToyConfig(n_features=128, width=64, firing_rate=0.04, magnitudes="lognormal", seed=config.seed)
+    base = replace(base, n_seeds=2, steps=200) if config.quick else replace(base, n_seeds=3, steps=1500)
+    return {"learned": base, "given": replace(base, directions="given", steps=1)}
+
+
+def trained_toy(config: ToyConfig) -> "tuple[World, Trained]":
+    """A world, and the networks trained in it."""
+    from toy.model import train
+    from toy.world import World
+
+    world = World(config)
+    return world, train(config, world)
+
+
+def explore_atlas(seed: int, runs: Path, step: Step) -> tuple[list[tuple[str, dict]], str]:
+    """Every point of the toys' atlas, with its slice, and the hash of the toy's code that measured them.
+
+    Points kept in `runs` by the same code are not run again.
+    """
+    from toy.atlas import explore, toy_sha256
+
+    with step("atlas") as progress:
+        return list(explore(seed, runs / "atlas", progress)), toy_sha256()
+
+
+def atlas_theory() -> list[dict]:
+    """What the cost of two features in one dimension predicts for each kind of network of the atlas."""
+    from toy.atlas import KINDS, TWO
+    from toy.energy import Two, flip_of_equal_lengths, flip_share
+
+    rows = []
+    for kind, changes in KINDS.items():
+        config = replace(TWO, **changes)
+        free = None
+        if config.readout == "softmax":
+            free = flip_share(Two(config.firing_rate, 0.0, 1.0, config.tied, config.votes, config.vocabulary))
+        row = {"kind": kind, "tied": config.tied, "readout": config.readout, "flip_free": free}
+        rows.append(row | {"flip": flip_of_equal_lengths(config.readout)})
+    return rows
