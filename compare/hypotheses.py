@@ -9,6 +9,7 @@ is shut. A hypothesis about one arm is not judged in a run without that arm, and
 
 import copy
 import hashlib
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
@@ -64,9 +65,9 @@ def load(path: Path | None = None) -> Hypotheses:
 def judge(results: dict, hypotheses: Hypotheses) -> dict:
     """The same results with `verdicts` and, in each cell, claim, verdict and reason; the input is left alone.
 
-    Added: results["hypotheses"] (name and sha256 of the file, margin, ids of hypotheses about arms that were
-    not run) and results["verdicts"], a row for each arm and hypothesis, then for each arm and overall claim,
-    then for each agreement of two arms.
+    Added: results["hypotheses"] (name and sha256 of the file, margin, gates, ids of hypotheses about arms
+    that were not run) and results["verdicts"], a row for each arm and hypothesis, then for each arm and
+    overall claim, then for each agreement of two arms.
     """
     results = copy.deepcopy(results)
     scene = Scene(results["arms"], results["models"], hypotheses.gates, hypotheses.margin)
@@ -82,6 +83,7 @@ def judge(results: dict, hypotheses: Hypotheses) -> dict:
         "file": hypotheses.name,
         "sha256": hypotheses.sha256,
         "margin": hypotheses.margin,
+        "gates": asdict(hypotheses.gates),
         "not_run": [one.id for one in claims if one.id not in judged],
     }
     results["verdicts"] = rows

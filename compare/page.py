@@ -6,7 +6,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
     quick: bool
     run: {command, seed, config: {name: value}, versions: {package: version}, inputs: {file: sha256}
           [, code: sha256]}
-    hypotheses: {file, sha256, margin, not_run: [ids]}                     added by compare.hypotheses.judge
+    hypotheses: {file, sha256, margin, gates: {name: value}, not_run: [ids]}   added by hypotheses.judge
     models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}}]
         a language model has bits_per_byte, unigram, bigram and trigram (bits per byte as well), an SAE
         explained_variance, l0, dead_share, loss_recovered [, agreement, agreement_null]
@@ -158,7 +158,7 @@ def render(results: dict, made: Tables) -> str:
         sentences=wording.sentences(results),
         methods=wording.methods(results),
         limits=wording.limits(results),
-        unknown=wording.of_unknown_quality(results),
+        unknown=wording.unknown_quality(results),
         explorer=explorer_data(results, made),
         scripts=[(Path(__file__).parent / name).read_text(encoding="utf-8") for name in SCRIPTS],
         style=jinja.get_template(STYLE).render(),

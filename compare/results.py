@@ -74,8 +74,9 @@ def test(
 
     `hypotheses` is a TOML file in the form of presets.toml, None the presets themselves. `models` are those
     behind the system (name, kind, note, quality; compare.arms.models_behind makes them): gates ask how good
-    they are, and where none is known, here or in the Evidence, the page says so. Raises ValueError where
-    controls stand beside more than one system.
+    they are, and where that is not known, here or in the Evidence, all stays UNDECIDED unless the hypotheses
+    ask for nothing. What is no language model says so by models of kind "toy" alone, and is judged as a toy.
+    Raises ValueError where controls stand beside more than one system.
     """
     from compare.hypotheses import judge, load
 

@@ -235,7 +235,11 @@ def results_of(
     step: Step,
     inputs: Iterable[Path] = (),
 ) -> dict:
-    """Results from Evidence alone. What has one name is taken as seeds of one arm."""
+    """Results from Evidence alone. What has one name is taken as seeds of one arm.
+
+    An arm is a toy if its truth is known or if it says that only models of kind "toy" stand behind it; else
+    it is real, and held to what gates ask of language models and SAEs.
+    """
     arms, beside = by_name(evidence), by_name(controls)
     if beside and len(arms) != 1:
         raise ValueError(
@@ -245,11 +249,12 @@ def results_of(
     models: dict[str, dict] = {}
     for group, found in (("real", arms), ("control", beside)):
         for name, seeds in found.items():
-            known = "toy" if group == "real" and seeds[0].truth else group
             control_of = next(iter(arms)) if group == "control" else None
             behind = [model for seed in seeds for model in seed.provenance.get("models", [])]
             models |= {model["name"]: model for model in behind}
             names = sorted({model["name"] for model in behind})
+            is_toy = seeds[0].truth is not None or {model["kind"] for model in behind} == {"toy"}
+            known = "toy" if group == "real" and is_toy else group
             about = {"name": name, "group": known, "control_of": control_of, "note": "", "models": names}
             entries.append(entry(about, seeds, config, step))
     return assemble(config, about_run(config, inputs), entries, list(models.values()))

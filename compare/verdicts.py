@@ -161,31 +161,62 @@ def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
     spread = arm["spread"]["similarity_sd"]
     if spread < gates.min_similarity_sd and quantity.measure != "shape":
         return f"output similarity hardly varies: sd {spread:.4f}, {gates.min_similarity_sd:g} is asked for"
-    if arm["group"] == "control":  # made to be bad at language
+    if arm["group"] != "real":  # a toy's truth is known, and a control is made to be bad at language
         return None
-    weak = [weakness(model, gates) for model in scene.models if model["name"] in arm["models"]]
-    return "; ".join(one for one in weak if one) or None
+    behind = [model for model in scene.models if model["name"] in arm["models"]]
+    weak = [*weak_models(arm, behind, gates), *weak_dictionaries(arm, behind, gates)]
+    return "; ".join(weak) or None
 
 
-def weakness(model: dict, gates: Gates) -> str | None:
-    """What a model behind an arm falls short of, or None."""
-    quality = model["quality"]
-    if gates.beats and gates.beats in quality and quality["bits_per_byte"] >= quality[gates.beats]:
-        return (
-            f"{model['name']} needs {quality['bits_per_byte']:.2f} bits per byte, no better than the "
-            f"{gates.beats}'s {quality[gates.beats]:.2f}: its features may not be those of a model that "
-            "learned the language"
-        )
-    if "agreement" in quality:
-        null = quality["agreement_null"]
-        share = (quality["agreement"] - null) / (1 - null)
-        if share < gates.min_agreement:
-            return (
-                f"two seeds of {model['name']} agree {quality['agreement']:.2f} (mean largest cosine), and "
-                f"random directions of the same second moment {null:.2f}: {share:.0%} of the way to "
-                f"identity, {gates.min_agreement:.0%} is asked for"
-            )
-    return None
+def weak_models(arm: dict, behind: Sequence[dict], gates: Gates) -> list[str]:
+    """Which language models behind an arm fall short of what is asked, or that none is known."""
+    if not gates.beats:
+        return []
+    known = with_quality(behind, "bits_per_byte", gates.beats)
+    named = {one["name"] for one in known}
+    if not known or any(one["kind"] == "language model" and one["name"] not in named for one in behind):
+        return [
+            f"how good the language model behind {arm['name']} is is not known: give models with "
+            f"bits_per_byte and {gates.beats} (cofire measure scores a model, compare.test takes models=), "
+            'or ask for nothing by beats = "" in the hypotheses\' [gates]'
+        ]
+    return [
+        f"{one['name']} needs {one['bits_per_byte']:.2f} bits per byte, no better than the "
+        f"{gates.beats}'s {one[gates.beats]:.2f}: its features may not be those of a model that "
+        "learned the language"
+        for one in known
+        if not one["bits_per_byte"] < one[gates.beats]
+    ]
+
+
+def weak_dictionaries(arm: dict, behind: Sequence[dict], gates: Gates) -> list[str]:
+    """Which SAEs behind an arm agree too little with another seed, or that this is known of none.
+
+    SAEs of one arm are seeds of one recipe, so that one recorded pair speaks for all of them.
+    """
+    if gates.min_agreement <= 0:
+        return []
+    known = with_quality(behind, "agreement", "agreement_null")
+    if not known:
+        return [
+            f"whether two seeds of the SAE behind {arm['name']} agree is not known: record it for one pair "
+            "by cofire agreement SAE OTHER_SEED and measure again, or ask for nothing by min_agreement = 0 "
+            "in the hypotheses' [gates]"
+        ]
+    shares = [(one["agreement"] - one["agreement_null"]) / (1 - one["agreement_null"]) for one in known]
+    return [
+        f"two seeds of {one['name']} agree {one['agreement']:.2f} (mean largest cosine), and "
+        f"random directions of the same second moment {one['agreement_null']:.2f}: {share:.0%} of the way to "
+        f"identity, {gates.min_agreement:.0%} is asked for"
+        for one, share in zip(known, shares, strict=True)
+        if not share >= gates.min_agreement
+    ]
+
+
+def with_quality(models: Sequence[dict], *names: str) -> list[dict]:
+    """Name and quality of the models of which all these numbers are known."""
+    found = [one["quality"] | {"name": one["name"]} for one in models]
+    return [one for one in found if all(one.get(name) is not None for name in names)]
 
 
 def by_interval(number: dict, claim: str) -> tuple[str, str]:

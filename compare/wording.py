@@ -55,8 +55,22 @@ def excess(cell: dict, control: dict) -> dict:
 
 
 def of_unknown_quality(results: dict) -> list[str]:
-    """Real arms behind which no model is known, so that nothing was asked of its quality."""
-    return [f"“{arm['name']}”" for arm in arms_of(results, "real") if not arm["models"]]
+    """Real arms of whose language model the bits per byte are not known."""
+    known = {model["name"] for model in results["models"] if "bits_per_byte" in model["quality"]}
+    return [f"“{arm['name']}”" for arm in arms_of(results, "real") if not known & set(arm["models"])]
+
+
+def unknown_quality(results: dict) -> str | None:
+    """What follows for the verdicts where the quality of models is not known; None where it is."""
+    unknown = of_unknown_quality(results)
+    if not unknown:
+        return None
+    follows = (
+        "every claim about it stays undecided"
+        if results["hypotheses"]["gates"]["beats"]
+        else "the hypotheses ask for nothing, and features of a model that learned little may show anything"
+    )
+    return f"How good the language model behind {and_list(unknown)} is is not known: {follows}."
 
 
 def and_list(words: list[str]) -> str:
@@ -199,12 +213,9 @@ def limits(results: dict) -> list[str]:
             "This was a quick run: fewer seeds, steps and tokens. It shows that everything works; quote no "
             "number."
         )
-    unknown = of_unknown_quality(results)
+    unknown = unknown_quality(results)
     if unknown:
-        text.append(
-            f"How good the models behind {and_list(unknown)} are is not known, so no gate held a verdict "
-            "back there. Features of a model that learned little may show anything."
-        )
+        text.append(unknown)
     single = [arm["name"] for arm in results["arms"] if arm["group"] == "real" and arm["seeds"] == 1]
     if single:
         text.append(

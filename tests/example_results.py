@@ -71,6 +71,8 @@ def example_results(*, quick: bool = False) -> dict:
                     "l0": 31.4,
                     "dead_share": 0.03,
                     "loss_recovered": 0.9,
+                    "agreement": 0.75,
+                    "agreement_null": 0.3,
                 },
             },
             {

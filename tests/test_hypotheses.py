@@ -147,6 +147,53 @@ def test_a_model_that_is_no_part_of_an_arm_does_not_shut_its_gate():
     assert verdicts(made)["together-similar"][0] == CONFIRMED
 
 
+UNKNOWN = {
+    "no model": (lambda models: models.clear(), ("language model behind language model is", "two seeds of")),
+    "no bits per byte": (
+        lambda models: models[0]["quality"].pop("bits_per_byte"),
+        ("language model behind",),
+    ),
+    "no baseline": (lambda models: models[0]["quality"].update(trigram=None), ("language model behind",)),
+    "undefined bits per byte": (
+        lambda models: models[0]["quality"].update(bits_per_byte=float("nan")),
+        ("needs nan bits per byte",),
+    ),
+    "no agreement": (lambda models: models[1]["quality"].pop("agreement"), ("two seeds of the SAE behind",)),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_real_arm_of_unknown_quality_is_undecided_and_its_reason_says_how_to_mend_it(name):
+    spoil, reasons = UNKNOWN[name]
+    made = results()
+    spoil(made["models"])
+    said = verdicts(made)
+    assert {verdict for verdict, _ in said.values()} == {UNDECIDED}
+    for reason in reasons:
+        assert reason in said["together-similar"][1]
+    mends = ("beats = " in said["together-similar"][1], "min_agreement = 0" in said["together-similar"][1])
+    assert mends == (
+        len(reasons) == 2 or name in ("no bits per byte", "no baseline"),
+        "two seeds" in reasons[-1],
+    )
+
+
+def test_a_file_that_asks_nothing_of_models_is_taken_at_its_word():
+    made = results()
+    made["models"] = []
+    rules = load()
+    free = replace(rules, gates=replace(rules.gates, beats="", min_agreement=0.0))
+    assert verdicts(made, free)["together-similar"][0] == CONFIRMED
+    assert verdicts(made, replace(rules, gates=replace(rules.gates, beats="")))["L7"][0] == UNDECIDED
+
+
+def test_one_recorded_pair_of_seeds_speaks_for_the_arm():
+    made = results()
+    made["models"].append({"name": "SAE 1", "kind": "sae", "note": "", "quality": {"l0": 30.0}})
+    made["arms"][0]["models"].append("SAE 1")
+    assert verdicts(made)["together-similar"][0] == CONFIRMED
+
+
 def test_an_overall_p_value_is_the_largest_of_its_parts():
     rows = {row["id"]: row for row in judge(results(), load())["verdicts"] if row["group"] == "real"}
     parts = ("exclusive-similar", "exclusive-different", "together-similar", "together-different")

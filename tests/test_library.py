@@ -66,7 +66,7 @@ def test_seeds_and_controls_stand_where_they_were_put(evidence):
     assert (other["group"], other["control_of"]) == ("control", evidence.name)
 
 
-def test_a_model_that_is_known_to_be_weak_opens_no_gate_and_an_unknown_one_is_named(evidence, results):
+def test_a_weak_model_and_an_unknown_one_open_no_gate_and_the_unknown_one_is_named(evidence, results):
     from compare.wording import of_unknown_quality
 
     quality = {"bits_per_byte": 2.3, "unigram": 3.0, "bigram": 2.4, "trigram": 2.1}
@@ -74,6 +74,7 @@ def test_a_model_that_is_known_to_be_weak_opens_no_gate_and_an_unknown_one_is_na
     judged = compare.test(evidence, models=[weak])
     assert set(judged.to_frame()["verdict"]) == {"UNDECIDED"}
     assert of_unknown_quality(judged.values) == []
+    assert set(results.to_frame()["verdict"]) == {"UNDECIDED"}
     assert of_unknown_quality(results.values) == [f"“{evidence.name}”"]
 
 
@@ -81,7 +82,7 @@ def test_a_report_is_written(results, tmp_path):
     page = compare.report(results, tmp_path / "page")
     text = page.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
-    assert "are is not known: no verdict there was held to it" in text
+    assert "“planted” is is not known: every claim about it stays undecided." in text
 
 
 def test_a_fit_shows_itself(evidence):

@@ -9,7 +9,7 @@ from synthetic import LinearSystem, planted_system
 
 from compare.hypotheses import judge, load
 from compare.progress import step
-from compare.run import Arm, ReportConfig, evidence_results, measured, run, surrogate_arm
+from compare.run import Arm, ReportConfig, evidence_results, measured, results_of, run, surrogate_arm
 
 QUIET = partial(step, quiet=True)
 CONFIG = ReportConfig(min_count=5)
@@ -100,6 +100,16 @@ def test_seeds_of_one_name_are_replicates_and_a_control_needs_one_system(tmp_pat
     assert {row["arm"] for row in judged["verdicts"]} == {"planted"}
     with pytest.raises(ValueError, match="expected one system beside controls, found 2"):
         evidence_results([*folders, null], [null], CONFIG, QUIET)
+
+
+def test_a_system_that_says_it_is_a_toy_is_judged_as_one(tmp_path):
+    from compare.evidence import measure
+
+    evidence = measure(planted_system(n=16, width=8, vocab=16, n_tokens=512))
+    assert results_of([evidence], [], CONFIG, QUIET)["arms"][0]["group"] == "real"
+    toy = {"name": "made", "kind": "toy", "note": "", "quality": {}}
+    said = replace(evidence, provenance=evidence.provenance | {"models": [toy]})
+    assert results_of([said], [], CONFIG, QUIET)["arms"][0]["group"] == "toy"
 
 
 def test_evidence_tells_which_models_stand_behind_it_and_a_weak_one_shuts_the_gate(tmp_path):
