@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from real.saelens import PREFIX, release_folder
+
 BUNDLED = Path(__file__).parent / "bundled"
 CHOICES = {
     "architecture": ("topk", "abstopk", "standard"),
@@ -24,7 +26,7 @@ class RealConfig:
     """Where the SAE reads, as TransformerLens names it, or a module's path in the model."""
 
     sae: str = "topk-4096-seed0"
-    """SAE: the name of a bundled one, or a folder that SAELens or `cofire train-sae` wrote."""
+    """SAE: a bundled name, a folder that SAELens or `cofire train-sae` wrote, or saelens:RELEASE:SAE_ID."""
 
     text: str = "bundled"
     """Text: "bundled", or a .txt, .jsonl or .jsonl.xz file."""
@@ -194,6 +196,8 @@ class SAEConfig:
 
 
 def sae_folder(name: str) -> Path:
-    """The folder of a bundled SAE of that name, or else the folder that the name is."""
+    """The folder of a bundled SAE of that name, of one of SAELens' releases, or else what the name is."""
+    if name.startswith(PREFIX):
+        return release_folder(name)
     bundled = BUNDLED / "saes" / name
     return bundled if bundled.is_dir() else Path(name)
