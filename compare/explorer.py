@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from compare import figures
+from compare.names import effects_name, pair_name, term_name
 from compare.sections import Tables
 from compare.tables import TERMS
 
@@ -64,9 +65,14 @@ def slopes(table: pd.DataFrame) -> dict[str, dict[str, list]]:
     """The drawn slopes by pair of measures."""
     drawn = table[table["term"].isin(TERMS)]
     return {
-        f"{co} \N{MULTIPLICATION SIGN} {sim}": columns(part, "effects", "term", "estimate", "low", "high")
+        pair_name(co, sim): columns(in_words(part), "effects", "term", "estimate", "low", "high")
         for (co, sim), part in drawn.groupby(["cooccurrence", "similarity"], sort=False)
     }
+
+
+def in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Slopes and specifications by the names that a reader knows."""
+    return table.assign(effects=table["effects"].map(effects_name), term=table["term"].map(term_name))
 
 
 def short(value: object) -> object:

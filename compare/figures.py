@@ -6,6 +6,7 @@ the page's own ink.
 """
 
 import io
+import textwrap
 from collections.abc import Callable
 from itertools import zip_longest
 
@@ -16,6 +17,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
+
+from compare.names import effects_name, term_name
 
 INK = "#1a1b1c"
 """Colour of text and lines; the report replaces it by the colour of the page's text."""
@@ -78,6 +81,11 @@ def to_png(draw: Callable[[], Figure]) -> bytes:
     return buffer.getvalue()
 
 
+def wrapped(name: str, width: int) -> str:
+    """A name on as many lines as it takes, so that titles of neighbouring panels do not meet."""
+    return textwrap.fill(name, width)
+
+
 def short_cosine(value: float) -> str:
     """A signed cosine in few characters: +.12, -.003, 0."""
     if abs(value) < NOTABLE:
@@ -100,8 +108,7 @@ def post_map(table: pd.DataFrame) -> Figure:
     Toys on the left, the others on the right, the same colours in all. Columns: arm, group, x_label, y_label,
     x_low, x_high, y_low, y_high, count, mean.
     """
-    is_toy = table["group"] == "toy"
-    arms = beside(list(table["arm"][is_toy].unique()), list(table["arm"][~is_toy].unique()))
+    arms = toys_beside_others(table)
     columns = min(2, len(arms))
     rows = -(-len(arms) // columns)
     figure = Figure(figsize=(5.6 * columns + 0.6, 4.1 * rows), layout="constrained")
@@ -121,6 +128,12 @@ def post_map(table: pd.DataFrame) -> Figure:
     bar.set_ticks(COSINE_TICKS, labels=[f"{tick:+g}" if tick else "0" for tick in COSINE_TICKS])
     bar.minorticks_off()
     return figure
+
+
+def toys_beside_others(table: pd.DataFrame) -> list[str | None]:
+    """Names of arms in rows of two, toys on the left, the others on the right."""
+    is_toy = table["group"] == "toy"
+    return beside(list(table["arm"][is_toy].unique()), list(table["arm"][~is_toy].unique()))
 
 
 def beside(left: list[str], right: list[str]) -> list[str | None]:
@@ -269,7 +282,8 @@ def histograms(table: pd.DataFrame) -> Figure:
             linewidth=1.3,
             label="measured",
         )
-        axis.set(title=arm, yscale="log", xlim=(-1, 1), ylim=(floor, positive.max() * 3))
+        axis.set(yscale="log", xlim=(-1, 1), ylim=(floor, positive.max() * 3))
+        axis.set_title(wrapped(arm, 34), fontsize=9)
         axis.minorticks_off()
     for axis in list(grid.flat)[len(arms) :]:
         axis.set_axis_off()
@@ -301,10 +315,10 @@ def forest(table: pd.DataFrame) -> Figure:
         names = list(dict.fromkeys(zip(part["arm"], part["effects"], strict=True)))
         for axis, term in zip(axes, terms, strict=True):
             draw_slopes(axis, part[part["term"] == term], names)
-        axes[0].set_yticks(range(len(names)), [f"{arm} · {effects}" for arm, effects in names])
+        axes[0].set_yticks(range(len(names)), [f"{arm} · {effects_name(effects)}" for arm, effects in names])
         axes[0].set_ylim(len(names) - 0.4, -0.6)
     for axis, term in zip(grid[0], terms, strict=True):
-        axis.set_title(f"slope on {term}")
+        axis.set_title(f"slope on {term_name(term)}")
     return figure
 
 

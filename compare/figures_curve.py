@@ -5,6 +5,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from compare.figures import BAND, GROUP_MARKS, INK
+from compare.names import choice_name, term_name
 
 SHADES = LinearSegmentedColormap.from_list("shares", [(0.35, 0.35, 0.35, 0.0), (0.35, 0.35, 0.35, 1.0)])
 """From clear to grey, so that it reads on a light and on a dark page."""
@@ -29,7 +30,7 @@ def curve_plot(table: pd.DataFrame) -> Figure:
         )
         above.plot(part["step"], part["effect"], linestyle="none", **style, markersize=3.5)
         above.axhline(0, color=INK, linewidth=0.8)
-        above.set_title(f"slope on {term}")
+        above.set_title(f"slope on {term_name(term)}")
         shares = part[values].T
         shares = shares.div(shares.max(axis=1).where(lambda most: most > 0, 1), axis=0)
         edges = (part["step"].min() - 0.5, part["step"].max() + 0.5, len(values) - 0.5, -0.5)
@@ -41,5 +42,7 @@ def curve_plot(table: pd.DataFrame) -> Figure:
         below.set_yticks([])
         below.set_xlabel("specifications, by effect")
     grid[0, 0].set_ylabel("sd of cosine by sd of regressor")
-    grid[1, 0].set_yticks(range(len(values)), [name.replace(": ", " · ") for name in values], fontsize=7)
+    grid[1, 0].set_yticks(
+        range(len(values)), [choice_name(*name.split(": ", 1)) for name in values], fontsize=7
+    )
     return figure

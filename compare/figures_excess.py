@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from compare.figures import BAND, GROUP_MARKS, INK
+from compare.names import effects_name, pair_name, term_name
 
 
 def excess_plot(table: pd.DataFrame) -> Figure:
@@ -17,9 +18,12 @@ def excess_plot(table: pd.DataFrame) -> Figure:
     terms, nulls = list(table["term"].unique()), list(table["null"].unique())
     size = (3 * len(terms) + 2.4, len(specifications) * (0.9 + 0.24 * len(nulls)))
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(specifications), len(terms), squeeze=False)
+    parts = figure.subfigures(len(specifications), 1, squeeze=False)[:, 0]
+    grid = [part.subplots(1, len(terms), squeeze=False)[0] for part in parts]
     style = GROUP_MARKS[table["group"].iloc[0]]
-    for axes, specification in zip(grid, specifications, strict=True):
+    for part, axes, specification in zip(parts, grid, specifications, strict=True):
+        name = f"{pair_name(*specification[:2])} · {effects_name(specification[2])}"
+        part.suptitle(name, fontsize=8, weight="bold")
         chosen = table[(table[names] == list(specification)).all(axis=1)]
         for axis, term in zip(axes, terms, strict=True):
             for r in chosen[chosen["term"] == term].itertuples():
@@ -35,5 +39,5 @@ def excess_plot(table: pd.DataFrame) -> Figure:
             axis.set_yticks(range(len(nulls)), nulls if axis is axes[0] else [""] * len(nulls))
             axis.tick_params(axis="y", length=0)
             axis.locator_params(axis="x", nbins=4)
-            axis.set_title(f"{term}: {' · '.join(specification)}", fontsize=7)
+            axis.set_title(f"slope on {term_name(term)}", fontsize=8)
     return figure

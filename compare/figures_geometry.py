@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from compare.figures import BAND, INK
+from compare.figures import BAND, INK, wrapped
 
 COLOURS = ("#2166ac", "#b35806", "#1b7837", "#762a83", "#767676", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
@@ -73,7 +73,7 @@ def panels(table: pd.DataFrame, label: str) -> tuple[Figure, list]:
     figure = Figure(figsize=(2.5 * columns + 0.7, 2.2 * rows + 0.3), layout="constrained")
     grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for axis, arm in zip(grid, arms, strict=False):
-        axis.set_title(arm, fontsize=9)
+        axis.set_title(wrapped(arm, 28), fontsize=9)
     for axis in grid[::columns]:
         axis.set_ylabel(label)
     for axis in grid[len(arms) :]:

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from compare.figures import BAND, GROUP_MARKS, INK
+from compare.figures import BAND, GROUP_MARKS, INK, wrapped
 
 
 def rule_plot(table: pd.DataFrame) -> Figure:
@@ -28,12 +28,12 @@ def rule_plot(table: pd.DataFrame) -> Figure:
         ceiling = part["ceiling"].iloc[0]
         if ceiling <= 1.5 * axis.get_xlim()[1]:
             axis.axvline(ceiling, color=BAND, linestyle="--", linewidth=1)
-        axis.set_title(arm, fontsize=9)
+        axis.set_title(wrapped(arm, 28), fontsize=9)
         axis.locator_params(axis="x", nbins=4)
         axis.tick_params(axis="y", length=0)
         for place in range(len(rules)):
             axis.axhline(place, color=BAND, linewidth=0.4, alpha=0.5, zorder=0)
-        axis.set_xlabel("r2 of held-out features")
+        axis.set_xlabel("r² on held-out features")
     grid[0, 0].set_yticks(range(len(rules)), rules)
     grid[0, 0].set_ylim(len(rules) - 0.5, -0.5)
     for axis in list(grid.flat)[len(arms) :]:

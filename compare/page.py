@@ -75,8 +75,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compare import figures, wording
+from compare import figures, names, wording
 from compare.explorer import explorer_data
+from compare.sae_bias import by_sae
 from compare.sections import Tables, drawings, shown, tables
 from compare.tables_geometry import hidden_sentences
 
@@ -185,6 +186,10 @@ def environment() -> "Environment":
         percent=percent,
         typographic=typographic,
         hidden_sentences=hidden_sentences,
+        by_sae=by_sae,
+        measure_name=names.measure_name,
+        effects_name=names.effects_name,
+        term_name=names.term_name,
     )
     return made
 

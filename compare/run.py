@@ -168,7 +168,8 @@ def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: St
 
 
 def assemble(config: ReportConfig, about: dict, entries: list[dict], models: list[dict]) -> dict:
-    """The results of a run from its arms' parts."""
+    """The results of a run from its arms' parts: toys first, controls last, each group in its own order."""
+    entries = sorted(entries, key=lambda arm: ("toy", "real", "control").index(arm["group"]))
     beside = comparison(entries, (DEFAULT.cooccurrence, DEFAULT.similarity, DEFAULT.effects))
     return {
         "format": 1,

@@ -111,6 +111,20 @@ def bias_table(results: dict) -> dict[str, pd.DataFrame]:
     return {"sae_bias": pd.DataFrame(results["sae_bias"]["rows"])}
 
 
+def by_sae(rows: Sequence[dict]) -> list[dict]:
+    """An entry an SAE: what it is, whether it recovered enough to be read, and its bias by cell."""
+    keys = ("directions", "decoder", "k")
+    found: dict[tuple, dict] = {}
+    for row in rows:
+        about = {name: row[name] for name in (*keys, "l0", "recovered")}
+        entry = found.setdefault(
+            tuple(row[key] for key in keys), about | {"enough": row["recovered"] >= ENOUGH, "cells": {}}
+        )
+        bias = {"mean": row["bias"], "low": row["low"], "high": row["high"]}
+        entry["cells"][f"{row['cooccurrence']}, {row['outputs']}"] = bias
+    return list(found.values())
+
+
 def sae_bias_sentences(rows: Sequence[dict]) -> list[str]:
     """What the SAE writes where directions are given, independent of co-occurrence: its own work."""
     said = []

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from compare import figures, figures_curve, figures_excess, figures_geometry, figures_rules
+from compare.names import pair_name
 from compare.sae_bias import bias_table
 from compare.tables import TERMS, curve, effects, examples, excess_slopes, main_tables, rules
 from compare.tables_geometry import blob_tables, comparison_tables, equivalence_tables
@@ -54,8 +55,11 @@ class Section:
 
 
 def draw_map(made: Tables) -> Iterator[Drawing]:
-    """The post's figure."""
-    yield "map", lambda: figures.post_map(made["map"])
+    """The post's figure, two rows of panels at a time, as they fit on a page."""
+    arms = figures.toys_beside_others(made["map"])
+    for first in range(0, len(arms), 4):
+        part = made["map"][made["map"]["arm"].isin(arms[first : first + 4])]
+        yield f"map: {first // 4 + 1}", partial(figures.post_map, part)
 
 
 def draw_cells(made: Tables) -> Iterator[Drawing]:
@@ -67,7 +71,7 @@ def draw_slopes(made: Tables) -> Iterator[Drawing]:
     """A forest plot for each pair of measures."""
     slopes = made["slopes"][made["slopes"]["term"].isin(TERMS)]
     for measures, part in slopes.groupby(["cooccurrence", "similarity"], sort=False):
-        yield f"slopes: {measures[0]} x {measures[1]}", partial(figures.forest, part)
+        yield f"slopes: {pair_name(*measures)}", partial(figures.forest, part)
 
 
 def draw_histograms(made: Tables) -> Iterator[Drawing]:

@@ -1,6 +1,7 @@
 """Sentences of the page, made from the numbers and from nothing else."""
 
 from compare.cells import estimate
+from compare.sae_bias import ENOUGH
 
 VERDICTS = ("CONFIRMED", "REFUTED", "UNDECIDED")
 DECIDING = ("exclusive", "similar")
@@ -114,24 +115,25 @@ def real_sentence(results: dict, arm: dict) -> str:
 
 
 def toy_sentence(results: dict) -> str:
-    """The whole table in the toys, and the cell that decides it."""
+    """The whole table in the toys by either reading, and the cell that decides it."""
     toys = arms_of(results, "toy")
-    rows = [
-        row
-        for row in results["verdicts"]
-        if row["overall"] and row["group"] == "toy" and row["id"].endswith("exclusive")
-    ]
-    means = [find_cell(arm, DECIDING) for arm in toys]
-    means = sorted(
-        (cell["mean"], arm["name"]) for cell, arm in zip(means, toys, strict=True) if cell["n_pairs"]
-    )
-    text = f"In {len(toys)} toy{'s' * (len(toys) > 1)} whose truth is known"
-    if rows:
-        count = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS}
-        text += (
-            f", the post's table as a whole was confirmed in {count['CONFIRMED']}, refuted in "
-            f"{count['REFUTED']} and left open in {count['UNDECIDED']}"
-        )
+    rows = [row for row in results["verdicts"] if row["headline"] and row["group"] == "toy"]
+    readings = []
+    for reading in dict.fromkeys(row["id"] for row in rows):
+        said = [row["verdict"] for row in rows if row["id"] == reading]
+        others = [
+            f"{words} in {said.count(verdict)}"
+            for verdict, words in (("REFUTED", "refuted"), ("UNDECIDED", "left open"))
+            if said.count(verdict)
+        ]
+        held = f"in {said.count('CONFIRMED') or 'none'}" + f" ({', '.join(others)})" * bool(others)
+        read = "as" if readings else "with “do not co-occur” read as"
+        readings.append(f"{held} {read} {reading.removeprefix('table-')}")
+    cells = [(find_cell(arm, DECIDING), arm["name"]) for arm in toys]
+    means = sorted((cell["mean"], name) for cell, name in cells if cell["n_pairs"])
+    text = f"Of {len(toys)} toy{'s' * (len(toys) > 1)} whose truth is known"
+    if readings:
+        text += f", the post's whole table holds {and_list(readings)}"
     if means:
         low, high = means[0], means[-1]
         text += (
@@ -142,7 +144,7 @@ def toy_sentence(results: dict) -> str:
 
 
 def control_sentence(results: dict, arm: dict) -> str:
-    """What the controls show in the cell where the post claims a positive cosine."""
+    """What the controls show in the cell where the post claims a positive cosine, and how far to trust it."""
     cell = find_cell(arm, POSITIVE)
     if not cell["n_pairs"]:
         return (
@@ -160,15 +162,37 @@ def control_sentence(results: dict, arm: dict) -> str:
     )
     if not others:
         return f"{start}; no control has such pairs, so what the method alone would give is not known."
-    shown = and_list([f"{number(other['mean'])} in “{control['name']}”" for control, other in others])
     control, strongest = max(others, key=lambda pair: pair[1]["mean"])
+    many = f", the highest of {len(others)} controls" * (len(others) > 1)
     beyond = excess(cell, strongest)
-    side = "which the interval does not tell from zero"
+    side = "which its interval does not tell from zero"
     if beyond["low"] > 0:
-        side = "the most that can be put down to learning"
+        side = "at most this is learned"
     elif beyond["high"] < 0:
         side = "so the control shows more, not less"
-    return f"{start} and {shown}: the excess over “{control['name']}” is {interval(beyond)}, {side}."
+    text = (
+        f"{start} and {number(strongest['mean'])} in “{control['name']}”{many}: an excess of "
+        f"{interval(beyond)}, {side}"
+    )
+    by_itself = written_by_saes(results) if beyond["low"] > 0 else None
+    if by_itself:
+        low, high = (number(value, 2) for value in by_itself)
+        text += f"; and SAEs write {low} to {high} into this cell by themselves, where toys let it be seen"
+    if cell["verdict"] == "UNDECIDED":
+        text += ". No verdict rests on it"
+    return text + "."
+
+
+def written_by_saes(results: dict) -> tuple[float, float] | None:
+    """Least and most that an SAE added to the positive cell of toys whose directions were given."""
+    rows = results.get("sae_bias", {}).get("rows", [])
+    wanted = {"directions": "given", "cooccurrence": POSITIVE[0], "outputs": "same"}
+    added = [
+        row["bias"]
+        for row in rows
+        if row["recovered"] >= ENOUGH and all(row[name] == value for name, value in wanted.items())
+    ]
+    return (min(added), max(added)) if added else None
 
 
 def methods(results: dict) -> list[str]:

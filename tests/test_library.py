@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from synthetic import planted_system
 
 import compare
+from compare.names import term_name
 
 
 @pytest.fixture(scope="module")
@@ -90,4 +91,6 @@ def test_a_fit_shows_itself(evidence):
     fit = compare.fit(pairs.cosine, pairs["phi"], pairs["js"], mask=pairs.mask)
     assert "co:sim" in fit._repr_html_()
     figure = fit.plot()
-    assert [axis.get_title() for axis in figure.axes] == [f"slope on {term}" for term in fit.params.index]
+    assert [axis.get_title() for axis in figure.axes] == [
+        f"slope on {term_name(term)}" for term in fit.params.index
+    ]

@@ -1,0 +1,55 @@
+"""Names of measures, slopes and specifications, as a reader knows them."""
+
+MEASURES = {
+    "phi": "correlation of firing (phi)",
+    "log_odds": "log odds of firing together",
+    "log_ratio": "log ratio to chance",
+    "npmi": "pointwise mutual information",
+    "activation_correlation": "correlation of activations",
+    "preactivation_correlation": "correlation of pre-activations",
+    "second_order": "likeness of co-occurrence profiles",
+    "js": "1 \N{MINUS SIGN} JSD",
+    "js_split": "1 \N{MINUS SIGN} JSD, disjoint halves",
+    "effect_cosine": "likeness of causal effects",
+    "logit_cosine": "likeness of direct logits",
+    "true_phi": "true correlation of firing",
+    "true_js": "1 \N{MINUS SIGN} JSD of the true outputs",
+}
+"""Measures by their names in compare/measures.py; what is not here goes by its name there."""
+
+TERMS = {
+    "co": "co-occurrence",
+    "sim": "similarity",
+    "co:sim": "co-occurrence \N{MULTIPLICATION SIGN} similarity",
+}
+"""Slopes by the names of compare.fit."""
+
+EFFECTS = {"none": "raw", "additive": "feature effects", "product": "feature effects, activity"}
+
+
+def measure_name(name: str) -> str:
+    """A measure in words."""
+    return MEASURES.get(name, name.replace("_", " "))
+
+
+def term_name(name: str) -> str:
+    """What a slope is on, in words."""
+    return TERMS.get(name, name)
+
+
+def effects_name(name: str) -> str:
+    """A specification's feature effects and covariates in words."""
+    first, *more = name.split(" + ")
+    return ", ".join([EFFECTS.get(first, first), *more])
+
+
+def choice_name(choice: str, value: str) -> str:
+    """A choice of the specification curve and what was chosen."""
+    shown = {"cooccurrence": measure_name, "similarity": measure_name, "effects": effects_name}
+    name = {"cooccurrence": "co-occurrence"}.get(choice, choice)
+    return f"{name} · {shown.get(choice, str)(value)}"
+
+
+def pair_name(cooccurrence: str, similarity: str) -> str:
+    """Two measures, the one by the other."""
+    return f"{measure_name(cooccurrence)} \N{MULTIPLICATION SIGN} {measure_name(similarity)}"
