@@ -24,6 +24,7 @@ from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.prediction import rule_results
 from compare.regress import fit
 from compare.reliability import reliabilities
+from compare.seeds import seed_rows
 from compare.sensitivity import curve_results
 
 DIFFERENCE = "sim - co"
@@ -95,6 +96,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         "similarity": first.similarity,
         "spread": spread(seeds),
         **combine_seeds([seed.cells for seed in seeds]).to_results(),
+        **({"by_seed": by_seed(seeds)} if len(seeds) > 1 else {}),
         "regression": regression_rows(seeds),
         "reliability": reliability_of(seeds, choices.seed),
         "antipodal": antipodal_results(seeds, choices.seed, power),
@@ -167,6 +169,11 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
         pair_map(table, *AS_PUBLISHED[:2], bins=MAP_BINS, limits=MAP_LIMITS),
         example_pairs(table, levels, lambda features: promoted_tokens(evidence, features)),
     )
+
+
+def by_seed(seeds: Sequence[Seed]) -> list[dict]:
+    """Each seed by itself."""
+    return seed_rows([seed.cells for seed in seeds], [seed.fits[DEFAULT] for seed in seeds])
 
 
 def null_rows(seeds: Sequence[Seed]) -> list[dict]:

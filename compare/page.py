@@ -17,6 +17,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             cells: [see below], difference_in_differences: [see below],
             regression: [{cooccurrence, similarity, effects, term, sd, estimate, se, se_dyadic, se_naive,
                           low, high, p, df}],              sd of the term's measures over pairs
+            by_seed: [{seed, quantity, mean, se, low, high}]               only where there are several,
             reliability: {co, sim, noise}: of log_odds and js_split over pairs,
             antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged,
                         features_flagged_by, asymmetry_p,

@@ -11,9 +11,10 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from compare import figures, figures_curve, figures_excess, figures_geometry, figures_rules
+from compare import figures, figures_curve, figures_excess, figures_geometry, figures_rules, figures_seeds
 from compare.names import pair_name
 from compare.sae_bias import bias_table
+from compare.seeds import seed_tables
 from compare.tables import TERMS, curve, effects, examples, excess_slopes, main_tables, rules
 from compare.tables_geometry import blob_tables, comparison_tables, equivalence_tables
 
@@ -100,6 +101,11 @@ def draw_curve(made: Tables) -> Iterator[Drawing]:
         yield f"curve: {arm}", partial(figures_curve.curve_plot, part)
 
 
+def draw_seeds(made: Tables) -> Iterator[Drawing]:
+    """Cells seed by seed."""
+    yield "seeds", lambda: figures_seeds.seed_plot(made["seeds"], made["seeds_together"])
+
+
 def draw_equivalence(made: Tables) -> Iterator[Drawing]:
     """Curves of equivalence."""
     if len(made["equivalence"]):
@@ -168,6 +174,13 @@ SECTIONS = (
         "Toys beside language models, corrected for reliability",
         "Reliability",
         tabulate=comparison_tables,
+    ),
+    Section(
+        "by_seed",
+        "Seeds: the same again, trained anew",
+        "Seeds",
+        tabulate=seed_tables,
+        draw=draw_seeds,
     ),
     Section("histogram", "All cosines, and the orthogonal blob", "All cosines", draw=draw_histograms),
     Section(

@@ -153,6 +153,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
                 ("sim - co", means[4] / 50),
             )
         ],
+        **({"by_seed": by_seed(generator, means, error, seeds)} if seeds > 1 else {}),
         "reliability": {"co": 0.9 if group == "toy" else 0.6, "sim": 0.8 if seeds > 1 else 0.4, "noise": 0.1},
         "antipodal": antipodal(generator, n_features, real),
         **({"causal": CAUSAL} if real else {}),
@@ -179,6 +180,18 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "specification_curve": curve(means),
         "rules": rules(means[4] ** 2, seeds, n_features),
     }
+
+
+def by_seed(generator, means, error, seeds) -> list[dict]:
+    """Six cells and a slope of each seed."""
+    names = [f"{co}, {sim} outputs" for co, sim in CELLS]
+    keys = ("mean", "se", "low", "high")
+    return [
+        {"seed": k, "quantity": name}
+        | {key: value for key, value in estimate(value + error * shift, error, 99).items() if key in keys}
+        for k, shift in enumerate(generator.normal(size=seeds))
+        for name, value in (*zip(names, means, strict=True), ("slope on similarity", means[0]))
+    ]
 
 
 def estimate(mean: float, se: float, df: int) -> dict:
