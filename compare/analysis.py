@@ -1,6 +1,6 @@
 """One arm, from the Evidence of its seeds to the numbers of the report; the same for every arm."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from compare.geometry import Antipodal, antipodal, unit_rows
 from compare.hidden import hidden
 from compare.measures import cooccurrence_level, similarity_level
 from compare.nulls import cosine_density, effective_dimension, matched_density
-from compare.opposites import dense_excess, promoted_tokens, sides, variants
+from compare.opposites import dense_excess, flagged_share, promoted_tokens, sides, variants
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.prediction import rule_results
 from compare.regress import fit
@@ -311,25 +311,33 @@ def blob_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
     directions, rates = first_of(seeds)
     null = matched_null(unit_rows(directions), seed=seed)
     found = blob(directions, null=null, seed=seed)
-    excess = dense_excess(seeds[0].opposites.features["flagged"].to_numpy(), rates)
-    results = {"blob": found.to_results(), "shape": shape_rows(found, excess)}
+    flagged = seeds[0].opposites.features["flagged"].to_numpy()
+    opposite = {
+        "antipodal, dense less others": dense_excess(flagged, rates),
+        "antipodal features": flagged_share(flagged),
+    }
+    results = {"blob": found.to_results(), "shape": shape_rows(found) + numbers(opposite)}
     return results | ({"hidden": hidden(directions, found, null, seed=seed).to_results()} if power else {})
 
 
-def shape_rows(found: Blob, excess: tuple[float, float, int]) -> list[dict]:
+def shape_rows(found: Blob) -> list[dict]:
     """Numbers of a dictionary that a hypothesis can be about; of the blob, errors by groups of features."""
     one = found.within.set_index("t").loc[1.0]
     df = min(GROUPS, found.n_features) - 1
-    numbers = {
+    rows = {
         "mean square x width": (found.mean_square * found.width, found.mean_square_se * found.width, df),
         "within 1 sd, less matched": (
             one["share"] - one["expected_matched"],
             (one["se"] ** 2 + one["matched_sd"] ** 2 / NULL_DICTIONARIES) ** 0.5,
             df,
         ),
-        "antipodal, dense less others": excess,
     }
-    return [{"name": name} | estimate(float(mean), float(se), df) for name, (mean, se, df) in numbers.items()]
+    return numbers(rows)
+
+
+def numbers(named: Mapping[str, tuple[float, float, int]]) -> list[dict]:
+    """A row for each named mean, error and degrees of freedom."""
+    return [{"name": name} | estimate(float(mean), float(se), df) for name, (mean, se, df) in named.items()]
 
 
 def map_results(pictures: Sequence[PairMap]) -> dict:

@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from compare.config import make_config, read_toml
 from compare.progress import Step
 from compare.run import Arm, Measured, ReportConfig, load_seeds, surrogate_arm
@@ -34,6 +36,8 @@ UNTRAINED_FEATURES = 1024
 SAE_ON_TOY = SAEConfig(
     n_features=128, n_activations=307_200, batch=512, part=51_200, learning_rate=3e-3, silent_steps=100
 )
+COVARIANCE_SAMPLES = 20_000
+"""Hidden vectors that the covariance of what an SAE on a toy reads is estimated from."""
 SAE_KINDS = (("trained", 2), ("trained", 5), ("trained", 10), ("isotropic", 5))
 """Decoder and L0 of the SAEs on toys, in which five features are on at once."""
 TRAINED = ("topk-4096-seed0", "topk-4096-seed1", "topk-4096-seed2")
@@ -234,7 +238,13 @@ def sae_on_toys(config: ReportConfig, step: Step) -> dict:
     The SAE's code is the language model's; its L0 lies below, at and above the toy's, and a frozen decoder
     stands beside it. Rows by cell of true co-occurrence and outputs, and what they say.
     """
-    from compare.sae_bias import bias_rows, over_seeds, sae_bias_sentences
+    from compare.sae_bias import (
+        bias_rows,
+        numbers_on_toys,
+        over_seeds,
+        preactivation_slope,
+        sae_bias_sentences,
+    )
 
     toys = sae_toys(config)
     chosen = replace(SAE_ON_TOY, n_activations=51_200) if config.quick else SAE_ON_TOY
@@ -247,26 +257,33 @@ def sae_on_toys(config: ReportConfig, step: Step) -> dict:
                 true = found.directions[instance]
                 sae = replace(chosen, k=k, decoder=decoder, seed=config.seed + instance)
                 learned = sae_on_toy(world, true, sae)
+                encoder, rows_of_sae = learned.W_enc.numpy(), learned.W_dec.numpy()
+                seen = hidden_of(world, true, COVARIANCE_SAMPLES, seed=config.seed)
+                slope = preactivation_slope(encoder, rows_of_sae, np.cov(seen.numpy().T))
                 about = {"directions": directions, "decoder": decoder, "k": k, "l0": world.rates.sum().item()}
-                here = bias_rows(true.numpy(), learned.W_dec.numpy(), world.cells())
-                rows += [about | row for row in here]
+                about |= {"instance": instance, "preactivation_slope": slope}
+                rows += [about | row for row in bias_rows(true.numpy(), rows_of_sae, world.cells())]
                 progress(len(rows) // len(world.cells()), total)
     found = over_seeds(rows)
-    return {"rows": found, "sentences": sae_bias_sentences(found)}
+    return {"rows": found, "sentences": sae_bias_sentences(found), "shape": numbers_on_toys(rows)}
 
 
 def sae_on_toy(world: "World", directions: "Tensor", config: SAEConfig) -> "SAE":
     """An SAE trained on a toy's hidden vectors."""
-    import torch
-
     from real.sae_training import train_sae
 
     def hidden(part: int, n_rows: int) -> "Tensor":
-        generator = torch.Generator().manual_seed(config.seed * 10_000 + part)
-        return world.sample(n_rows, generator).csr() @ directions
+        return hidden_of(world, directions, n_rows, seed=config.seed * 10_000 + part)
 
     with TemporaryDirectory() as folder:
         return train_sae(hidden, config, Path(folder) / "sae")
+
+
+def hidden_of(world: "World", directions: "Tensor", n_rows: int, *, seed: int) -> "Tensor":
+    """Hidden vectors of samples of a toy's world."""
+    import torch
+
+    return world.sample(n_rows, torch.Generator().manual_seed(seed)).csr() @ directions
 
 
 def compare_dictionaries(values: dict, source: str, first: Path, second: Path) -> str:

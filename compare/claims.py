@@ -15,9 +15,19 @@ IN_COSINES = ("cell mean", "difference in differences")
 class Quantity:
     """One number of one arm."""
 
-    measure: Literal["cell mean", "difference in differences", "slope", "share below", "share above", "shape"]
+    measure: Literal[
+        "cell mean",
+        "difference in differences",
+        "slope",
+        "corrected slope",
+        "share below",
+        "share above",
+        "shape",
+        "rule",
+    ]
     """Which number: of a cell its mean, or its share of pairs below (above) the null's quantile less the
-    null's own share; a slope; a number of the dictionary's shape."""
+    null's own share; a slope, or it divided by the reliability of its measure; a number of the dictionary's
+    shape; a rule's score on features that it has not seen."""
 
     cooccurrence: Literal["", "exclusive", "independent", "co-occurring"] = ""
     """Of a cell: its co-occurrence."""
@@ -36,6 +46,13 @@ class Quantity:
 
     shape: str = ""
     """Of a dictionary's shape: the name of one of the arm's `shape` numbers."""
+
+    rule: str = ""
+    """Of a rule: its name, as in compare.rules."""
+
+    score: Literal["r2", "rank", "over_post", "over_first"] = "r2"
+    """Of a rule: share of variation predicted, rank correlation, or r2 less that of the post's table, or of
+    first-order co-occurrence."""
 
     arm: str = ""
     """Name of the arm; empty for every arm that is judged."""
@@ -95,6 +112,14 @@ class Hypothesis(Quantity):
                 )
             if one.measure == "shape" and not one.shape:
                 raise ValueError(f"expected a shape for {self.id!r}, found none: name the number.")
+            if one.measure == "rule" and not one.rule:
+                raise ValueError(f"expected a rule for {self.id!r}, found none: name one of compare.rules.")
+            known = one.slope[:2] == ("log_odds", "js_split") and one.slope[3] in ("co", "sim")
+            if one.measure == "corrected slope" and not known:
+                raise ValueError(
+                    f"expected co or sim on log_odds and js_split for the corrected slope of {self.id!r}, "
+                    f"found {' '.join(one.slope)}: only their reliability is known."
+                )
         if self.claim in ("= 0", "!= 0") and self.margin is None and not self.has_margin:
             raise ValueError(
                 f'expected "< 0" or "> 0" for the {self.measure} of {self.id!r}, found "{self.claim}": '

@@ -19,6 +19,8 @@ from compare.config import make_config, nearest, read_toml
 from compare.verdicts import CONFIRMED, REFUTED, UNDECIDED, Scene, number_of, shut_gate, verdict
 
 PRESETS = "presets.toml"
+SAES_ON_TOYS = "SAEs on toys"
+"""Name under which claims are about the numbers of results["sae_bias"]."""
 
 
 def load(path: Path | None = None) -> Hypotheses:
@@ -70,7 +72,8 @@ def judge(results: dict, hypotheses: Hypotheses) -> dict:
     overall claim, then for each agreement of two arms.
     """
     results = copy.deepcopy(results)
-    scene = Scene(results["arms"], results["models"], hypotheses.gates, hypotheses.margin)
+    arms = [*results["arms"], *on_toys(results)]
+    scene = Scene(arms, results["models"], hypotheses.gates, hypotheses.margin)
     for arm in scene.arms:
         for cell in arm["cells"]:
             cell |= estimate(cell["mean"], cell["se"], cell["df"], scene.margin / arm["d_eff"] ** 0.5)
@@ -88,6 +91,13 @@ def judge(results: dict, hypotheses: Hypotheses) -> dict:
     }
     results["verdicts"] = rows
     return results
+
+
+def on_toys(results: dict) -> list[dict]:
+    """SAEs on toys as an arm whose `shape` are their numbers, for claims that name it; none if not run."""
+    shape = results.get("sae_bias", {}).get("shape")
+    about = {"name": SAES_ON_TOYS, "group": "across", "control_of": None, "models": [], "cells": []}
+    return [about | {"shape": shape}] if shape else []
 
 
 def is_run(names: tuple[str, ...], scene: Scene) -> bool:

@@ -103,6 +103,16 @@ def dense_excess(flagged: np.ndarray, rates: Float[np.ndarray, " n"]) -> tuple[f
     )
 
 
+def flagged_share(flagged: np.ndarray) -> tuple[float, float, int]:
+    """Share of features that are flagged as antipodal, its error and degrees of freedom, as dense_excess has
+    them. At a false discovery rate of 5 % a dictionary without antipodal pairs has none flagged in 95 % of
+    draws.
+    """
+    n = len(flagged)
+    share = (flagged.sum() + 1) / (n + 2)
+    return float(flagged.mean()), float((2 * share * (1 - share) / (n + 2)) ** 0.5), n - 1
+
+
 def promoted_tokens(evidence: Evidence, features: Int[np.ndarray, " k"]) -> list[list[str]]:
     """Tokens that add most to the divergence of a feature's mean output from the base: p log(p / base)."""
     outputs = evidence.mean_outputs_of(features).astype(np.float64)

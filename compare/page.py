@@ -44,14 +44,15 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
                              clear_below, explains}],
                 steps: [{term, step, effect, null_low, null_high, shares: {"choice: value": share}}]}
             rules: {problem: str | null, n_features, n_pairs, ceiling, best: rule | null,
-                    scores: [{rule, r2, rank, over_post: {mean, se, low, high} each}]},
+                    scores: [{rule, r2, rank, over_post, over_first: {mean, se, low, high, df} each}]},
             map: {x_label, y_label, x_edges: [c + 1], y_edges: [r + 1], count: [r][c], mean: [r][c], null if
                   empty},
             examples: [{cooccurrence, similarity, i, j, cosine, x, y: as in the map, fired_i, fired_j,
                         cofired, expected, promotes_i: [tokens], promotes_j: [tokens]}]   may be left out}]
     sae_bias: {sentences: [str], rows: [{directions: "learned" | "given", decoder, k, l0, cooccurrence,
                outputs, seeds, n_pairs, n_recovered, true, sae, true_recovered, sae_recovered, recovered,
-               match, bias, low, high}]}                                     may be left out
+               match, bias, low, high}],
+               shape: [{name, and the rest as in an arm's, or problem}]}    may be left out
     comparison: [{toy, real, term, problem: str | null, toy_mean, toy_reliability, real_mean,
                   real_reliability, mean, se, low, high, df}]    may be left out; numbers if no problem
     verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p}]

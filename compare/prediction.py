@@ -16,7 +16,7 @@ from compare.cells import estimate
 from compare.evidence import Evidence
 from compare.pairs import PairTable
 from compare.predictors import measures_of
-from compare.rules import POST, REFERENCE, RULES, Rule
+from compare.rules import FIRST_ORDER, POST, REFERENCE, RULES, Rule
 
 FOLDS = 4
 """A quarter of the features is held out at a time: a quarter of all pairs is scored in the end."""
@@ -24,6 +24,7 @@ FOLDS = 4
 MAX_FEATURES = 1024
 """At most so many features of an arm, drawn at random, are predicted."""
 
+SCORES = ("r2", "rank", "over_post", "over_first")
 NO_SCORES = {"ceiling": float("nan"), "best": None, "scores": []}
 
 MAX_TRAIN = 100_000
@@ -111,7 +112,8 @@ def held_out(
 
 def score(predicted: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
     """A row a rule: share of the held-out cosines' variation that it predicts (r2, against the training mean;
-    at most 1, below 0 where the mean predicts better), rank correlation within folds, and r2 less the post's.
+    at most 1, below 0 where the mean predicts better), rank correlation within folds, and r2 less that of the
+    post's table and of first-order co-occurrence.
 
     Beside each its error: delete-one-feature less independent pairs, as in the regression, with the trained
     rule as given. `rank` is NaN for a rule that predicts one value.
@@ -120,17 +122,18 @@ def score(predicted: pd.DataFrame, rules: Sequence[str]) -> pd.DataFrame:
     cosine = predicted["cosine"].to_numpy(np.float64)
     total = (cosine - predicted["mean"].to_numpy()) ** 2
     wrong = {name: (cosine - predicted[name].to_numpy()) ** 2 for name in rules}
-    base = wrong.get(POST)
+    bases = [wrong.get(name) for name in (POST, FIRST_ORDER)]
     order = _ranks(predicted, "cosine")
     rows = []
     for name in rules:
         r2, r2_error = ratio(total - wrong[name], total, *at)
         ranks = _ranks(predicted, name)
         rank, rank_error = ratio(ranks * order, np.ones_like(order), *at) if ranks.any() else (np.nan, np.nan)
-        beyond, beyond_error = (np.nan, np.nan) if base is None else ratio(base - wrong[name], total, *at)
-        rows.append((name, r2, r2_error, rank, rank_error, beyond, beyond_error))
-    names = ["rule", "r2", "r2_se", "rank", "rank_se", "over_post", "over_post_se"]
-    return pd.DataFrame(rows, columns=names)
+        beyond = [
+            (np.nan, np.nan) if base is None else ratio(base - wrong[name], total, *at) for base in bases
+        ]
+        rows.append((name, r2, r2_error, rank, rank_error, *beyond[0], *beyond[1]))
+    return pd.DataFrame(rows, columns=["rule", *(f"{one}{end}" for one in SCORES for end in ("", "_se"))])
 
 
 def ratio(
@@ -157,17 +160,17 @@ def ratio(
 def combine(scores: Sequence[pd.DataFrame], n_features: int) -> list[dict]:
     """Scores of the seeds of one arm put together: their mean, and the spread between them as the error.
 
-    One seed keeps its own error over features. Each of r2, rank and over_post becomes {mean, se, low, high}.
+    One seed keeps its own error over features. Each score becomes {mean, se, low, high, df}.
     """
     several = len(scores) > 1
     rows = []
     for k, name in enumerate(scores[0]["rule"]):
         row = {"rule": name}
-        for what in ("r2", "rank", "over_post"):
+        for what in SCORES:
             values = np.array([frame[what].iloc[k] for frame in scores])
             se = values.std(ddof=1) / len(values) ** 0.5 if several else scores[0][f"{what}_se"].iloc[k]
             found = estimate(float(values.mean()), float(se), len(values) - 1 if several else n_features - 1)
-            row[what] = {key: found[key] for key in ("mean", "se", "low", "high")}
+            row[what] = {key: found[key] for key in ("mean", "se", "low", "high", "df")}
         rows.append(row)
     return rows
 

@@ -94,12 +94,11 @@ def corrected(arm: dict, specification: tuple[str, str, str], term: str) -> dict
     share = arm["reliability"][term]
     if not share >= LEAST:
         return {"problem": f"reliability {share:.2f} in {arm['name']}, {LEAST:g} is asked for"}
-    row = next(
-        row
-        for row in arm["regression"]
-        if (row["cooccurrence"], row["similarity"], row["effects"], row["term"]) == (*specification, term)
-    )
-    return {"mean": row["estimate"] / share, "se": row["se"] / share, "df": row["df"], "reliability": share}
+    for row in arm["regression"]:
+        if (row["cooccurrence"], row["similarity"], row["effects"], row["term"]) == (*specification, term):
+            number = estimate(row["estimate"] / share, row["se"] / share, row["df"])
+            return number | {"reliability": share}
+    return {"problem": f"no slope {' '.join(specification)} {term} was estimated in {arm['name']}"}
 
 
 def compared(toy: dict, real: dict) -> dict:

@@ -125,7 +125,7 @@ RULES: dict[str, Rule] = {
 }
 """A new rule is one function and one line here."""
 
-POST, REFERENCE = "the post's table", "flexible learner"
+POST, FIRST_ORDER, REFERENCE = "the post's table", "first-order co-occurrence", "flexible learner"
 
 
 def table(

@@ -13,6 +13,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import t as student
 from torch import Tensor
 
+from compare.cells import estimate
+
 RECOVERED = 0.9
 """A true direction counts as recovered if its match has a cosine of so much with it, or more."""
 
@@ -97,6 +99,50 @@ def over_seeds(rows: Iterable[dict]) -> list[dict]:
     return found
 
 
+def preactivation_slope(
+    encoder: Float[np.ndarray, "width latents"],
+    decoder: Float[np.ndarray, "latents width"],
+    covariance: Float[np.ndarray, "width width"],
+) -> float:
+    """Slope, over pairs of latents, of the decoder's cosine on the correlation of pre-activations e_i' S e_j,
+    which is the post's measure of co-occurrence: cosines for a correlation of 1.
+    """
+    scatter = encoder.T @ covariance @ encoder
+    spread = np.sqrt(scatter.diagonal())
+    above = np.triu_indices(len(decoder), 1)
+    correlation = (scatter / np.outer(spread, spread))[above]
+    rows = unit(decoder)
+    return float(np.polyfit(correlation, (rows @ rows.T)[above], 1)[0])
+
+
+def numbers_on_toys(rows: Iterable[dict]) -> list[dict]:
+    """What claims can be about (compare.hypotheses): of each kind of SAE and of directions, over seeds, the
+    cosine of co-occurring pairs less that of exclusive ones, the SAE's own and less the true one, and
+    preactivation_slope. Rows are those of over_seeds, with `instance` and `preactivation_slope`; a `problem`
+    stands in the place of what an SAE adds where too few true directions were recovered to say.
+    """
+    found = []
+    keys = ["directions", "decoder", "k", "l0"]
+    for (directions, decoder, k, l0), part in pd.DataFrame(list(rows)).groupby(keys, sort=False):
+        cells = part.groupby(["instance", "cooccurrence"])[["true", "sae"]].mean().unstack()
+        true, sae = (cells[side]["co-occurring"] - cells[side]["exclusive"] for side in ("true", "sae"))
+        slopes = part.groupby("instance")["preactivation_slope"].first()
+        name = f"{directions} directions, {decoder} decoder, L0 {level_of(k, l0)}"
+        values = {"co-occurrence": sae, "co-occurrence, less the true": sae - true, "pre-activations": slopes}
+        for what, one in values.items():
+            se = float(one.std(ddof=1) / len(one) ** 0.5)
+            number = estimate(float(one.mean()), se, len(one) - 1)
+            if what.endswith("true") and part["recovered"].mean() < ENOUGH:
+                number = {"problem": f"only {part['recovered'].mean():.0%} of the directions were recovered"}
+            found.append({"name": f"{name}: {what}"} | number)
+    return found
+
+
+def level_of(k: int | float, l0: float) -> str:
+    """Where an SAE's L0 lies beside the true number of features on at once."""
+    return "at the truth" if abs(k - l0) < 1 else "below the truth" if k < l0 else "above the truth"
+
+
 def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Lower end, mean and upper end of a 95 % interval; NaN ends for a single value."""
     n, mean = len(values), float(np.mean(values))
@@ -132,8 +178,7 @@ def sae_bias_sentences(rows: Sequence[dict]) -> list[str]:
         given = part[part["directions"] == "given"]
         if given.empty:
             continue
-        level = {True: "at the truth"}.get(abs(k - given["l0"].iloc[0]) < 1)
-        level = level or ("below the truth" if k < given["l0"].iloc[0] else "above the truth")
+        level = level_of(k, given["l0"].iloc[0])
         cells = ", ".join(
             f"{row.cooccurrence} and {row.outputs} {row.bias:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
             for row in given.itertuples()

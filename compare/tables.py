@@ -252,7 +252,7 @@ def rules(results: dict) -> dict[str, pd.DataFrame]:
             about = {"arm": arm["name"], "group": arm["group"], "rule": row["rule"]}
             scores = {
                 what if key == "mean" else f"{what}_{key}": value
-                for what in ("r2", "rank", "over_post")
+                for what in ("r2", "rank", "over_post", "over_first")
                 for key, value in row[what].items()
             }
             rows.append(about | scores | {"ceiling": arm["rules"]["ceiling"]})

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from compare.cells import estimate
 from compare.claims import Gates, Hypothesis, Quantity
+from compare.reliability import corrected
 
 CONFIRMED, REFUTED, UNDECIDED = "CONFIRMED", "REFUTED", "UNDECIDED"
 P_VALUE = {"< 0": "p_below", "> 0": "p_above", "= 0": "p_equivalence"}
@@ -106,11 +109,19 @@ def find(quantity: Quantity, arm: dict) -> dict:
             if row["against"] == quantity.against:
                 return row
         return {"problem": f"no difference in differences against {quantity.against} was measured"}
+    if quantity.measure == "rule":
+        for row in arm["rules"]["scores"]:
+            if row["rule"] == quantity.rule:
+                number = row[quantity.score]
+                return estimate(number["mean"], number["se"], number["df"])
+        return {"problem": arm["rules"]["problem"] or f"no rule {quantity.rule!r} was scored in this arm"}
     if quantity.measure == "shape":
         for row in arm.get("shape", []):
             if row["name"] == quantity.shape:
                 return row
         return {"problem": f"no shape {quantity.shape!r} was measured in this arm"}
+    if quantity.measure == "corrected slope":
+        return corrected(arm, quantity.slope[:3], quantity.slope[3])
     for row in arm["regression"]:
         if tuple(row[key] for key in ("cooccurrence", "similarity", "effects", "term")) == quantity.slope:
             unit = row["sd"] if quantity.per_sd else 1.0
@@ -154,12 +165,12 @@ def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
     for what, found, asked in (
         ("pairs are in this cell", cell.get("n_pairs"), gates.min_pairs),
         ("features take part in this cell", cell.get("n_features"), gates.min_features),
-        ("features are alive", arm["n_alive"], gates.min_alive),
+        ("features are alive", arm.get("n_alive"), gates.min_alive),
     ):
         if found is not None and found < asked:
             return f"only {found:,} {what}, {asked:,} are asked for"
-    spread = arm["spread"]["similarity_sd"]
-    if spread < gates.min_similarity_sd and quantity.measure != "shape":
+    spread = arm["spread"]["similarity_sd"] if quantity.measure not in ("shape", "rule") else np.inf
+    if spread < gates.min_similarity_sd:
         return f"output similarity hardly varies: sd {spread:.4f}, {gates.min_similarity_sd:g} is asked for"
     if arm["group"] != "real":  # a toy's truth is known, and a control is made to be bad at language
         return None

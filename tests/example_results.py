@@ -27,6 +27,10 @@ SPECIFICATIONS = [
     ("log_odds", "js_split", "additive"),
     ("log_odds", "js_split", "product"),
 ]
+CAUSAL_SPECIFICATIONS = [
+    ("log_odds", "effect_cosine", "product"),
+    ("log_odds", "logit_cosine", "product"),
+]
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 LM = "language model"
@@ -107,6 +111,10 @@ def sae_bias() -> dict:
     return {
         "sentences": ["SAE with trained decoder, L0 5 (at the truth): made-up numbers."],
         "rows": [about | dict(zip(keys, cell, strict=True)) for cell in cells],
+        "shape": [
+            {"name": "given directions, trained decoder, L0 below the truth: co-occurrence, less the true"}
+            | estimate(0.25, 0.02, 2),
+        ],
     }
 
 
@@ -145,7 +153,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         ],
         "regression": [
             slope(specification, term, value, error)
-            for specification in SPECIFICATIONS
+            for specification in (*SPECIFICATIONS, *(CAUSAL_SPECIFICATIONS if real else ()))
             for term, value in (
                 ("co", means[4] / 4),
                 ("sim", means[0] / 2 + 0.1),
@@ -164,6 +172,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
                 ("mean square x width", 1.1),
                 ("within 1 sd, less matched", -0.002),
                 ("antipodal, dense less others", 0.1),
+                ("antipodal features", 0.2),
             )
         ],
         **({} if group == "control" else {"hidden": hidden(width)}),
@@ -413,16 +422,21 @@ def rules(size, seeds, n_features) -> dict:
     """How well three rules predict the cosine of held-out features."""
 
     def interval(mean: float) -> dict:
-        return {"mean": mean, "se": 0.002, "low": mean - 0.004, "high": mean + 0.004}
+        return {"mean": mean, "se": 0.002, "low": mean - 0.004, "high": mean + 0.004, "df": 99}
 
-    names = ("the post's table", "outputs decide", "flexible learner")
+    names = ("the post's table", "first-order co-occurrence", "flexible learner")
     scores = [
-        {"rule": name, "r2": interval(k * size), "rank": interval(0.1 * k), "over_post": interval(k * size)}
+        {"rule": name, "r2": interval(k * size), "rank": interval(0.1 * k)}
+        | {"over_post": interval(k * size), "over_first": interval((k - 1) * size)}
         for k, name in enumerate(names)
     ]
     found = {"problem": None, "n_features": n_features, "n_pairs": n_features**2 // 8}
     ceiling = 0.3 if seeds > 1 else float("nan")
-    return found | {"ceiling": ceiling, "best": "outputs decide" if size > 0.004 else None, "scores": scores}
+    return found | {
+        "ceiling": ceiling,
+        "best": "first-order co-occurrence" if size > 0.004 else None,
+        "scores": scores,
+    }
 
 
 def post_map(generator, means, n_pairs) -> dict:

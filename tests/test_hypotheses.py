@@ -15,6 +15,7 @@ NOTHING = (0.0,) * 6
 def results(real=AS_CLAIMED, control=NOTHING, *, se=0.001) -> dict:
     """One language model and one control, whose six cells have these means and this error."""
     made = example_results()
+    del made["sae_bias"]
     arms = {arm["name"]: arm for arm in made["arms"]}
     made["arms"] = [arms["language model"], arms["frozen decoder"]]
     for arm, means in zip(made["arms"], (real, control), strict=True):

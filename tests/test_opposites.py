@@ -12,7 +12,7 @@ from compare.contexts import BEFORE, NONE
 from compare.evidence import measure
 from compare.geometry import antipodal, flag, unit_rows
 from compare.hypotheses import CONFIRMED, UNDECIDED, judge, load
-from compare.opposites import dense_excess, firing_contexts, one_of_each_split, variants
+from compare.opposites import dense_excess, firing_contexts, flagged_share, one_of_each_split, variants
 
 
 def gaussian(n=200, width=24, seed=0):
@@ -101,3 +101,10 @@ def test_a_context_is_cut_into_before_token_and_after_and_padding_is_left_out():
         [],
     ]
     assert firing_contexts(replace(evidence, context_tokens=None), np.array([0])) == [[]]
+
+
+def test_the_share_of_flagged_features_has_an_error_even_where_none_is():
+    share, error, df = flagged_share(np.zeros(98, bool))
+    assert (share, df) == (0, 97)
+    assert error == pytest.approx((2 * 0.01 * 0.99 / 100) ** 0.5)
+    assert flagged_share(np.arange(100) < 25)[0] == 0.25

@@ -181,7 +181,8 @@ def test_a_curve_only_rises():
 
 def test_seeds_are_replicates():
     frames = [
-        pd.DataFrame({"rule": ["a"], "r2": [r2], "rank": [0.5], "over_post": [0.0]}) for r2 in (0.1, 0.3)
+        pd.DataFrame({"rule": ["a"], "r2": [r2], "rank": [0.5], "over_post": [0.0], "over_first": [0.0]})
+        for r2 in (0.1, 0.3)
     ]
     row = combine(frames, 99)[0]
     assert row["r2"]["mean"] == pytest.approx(0.2)

@@ -8,7 +8,15 @@ import torch
 
 from compare.arms import SAE_ON_TOY, sae_on_toy
 from compare.run import ReportConfig
-from compare.sae_bias import bias_rows, match, over_seeds, sae_bias_sentences
+from compare.sae_bias import (
+    bias_rows,
+    match,
+    numbers_on_toys,
+    over_seeds,
+    preactivation_slope,
+    sae_bias_sentences,
+    unit,
+)
 from compare.toy_arms import sae_toys, trained_toy
 
 PAIRS = {("co-occurring", "same"): torch.tensor([[0, 1], [2, 3]])}
@@ -80,3 +88,26 @@ def test_an_sae_writes_cooccurrence_into_given_directions_and_a_frozen_one_does_
             assert rows[0]["recovered"] > 0.6
     assert gained["trained"]["co-occurring", "different"] > 0.1
     assert abs(gained["isotropic"]["co-occurring", "different"]) < 0.2  # 8 pairs in 64 dimensions: sd .06
+
+
+def test_tied_rows_that_read_white_inputs_have_correlations_that_are_their_cosines():
+    rows = unit(directions(12, 6))
+    assert preactivation_slope(rows.T, rows, 3 * np.eye(6)) == pytest.approx(1)
+    assert preactivation_slope(rows.T, -rows, np.eye(6)) == pytest.approx(1)  # turned whole, cosines stay
+
+
+def test_numbers_on_toys_are_contrasts_of_cells_over_seeds():
+    about = {"directions": "given", "decoder": "trained", "k": 2, "l0": 5.1, "recovered": 0.8}
+    rows = []
+    for instance, gain in enumerate((0.1, 0.2, 0.3)):
+        for cell, true, sae in (("exclusive", -0.1, -0.2), ("co-occurring", 0.1, gain)):
+            for extra in (-0.05, 0.05):  # two outputs, whose mean counts
+                cosines = {"true": true, "sae": sae + extra, "cooccurrence": cell}
+                rows.append(about | cosines | {"instance": instance, "preactivation_slope": gain / 2})
+    own, less, slope = numbers_on_toys(rows)
+    assert own["name"] == "given directions, trained decoder, L0 below the truth: co-occurrence"
+    assert (own["mean"], less["mean"], slope["mean"]) == pytest.approx((0.4, 0.2, 0.1))
+    assert own["df"] == 2
+    assert less["se"] == pytest.approx(0.1 / 3**0.5)
+    lost = numbers_on_toys([row | {"recovered": 0.2} for row in rows])
+    assert [row.get("problem") for row in lost] == [None, "only 20% of the directions were recovered", None]

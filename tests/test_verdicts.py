@@ -182,3 +182,56 @@ def test_a_users_own_file_gates_by_what_is_planted_and_not_by_chance(tmp_path, m
             cli.main()
         assert stop.value.code == status
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.05, CONFIRMED), (-0.05, REFUTED), (0.001, REFUTED)])
+def test_a_rule_that_predicts_unseen_features_better_than_another(gain, verdict):
+    made = world()
+    rows = next(arm for arm in made["arms"] if arm["name"] == LM)["rules"]["scores"]
+    rows[2]["over_first"] |= {"mean": gain, "se": 0.002, "df": 50}
+    about = {"measure": "rule", "rule": "flexible learner", "score": "over_first", "margin": 0.01}
+    assert said(made, **about, claim="> 0")[0] == verdict
+    about["rule"] = "nobody's"
+    assert said(made, **about, claim="> 0") == (UNDECIDED, 'no rule "nobody\'s" was scored in this arm')
+
+
+@pytest.mark.parametrize(
+    ("real", "share", "verdict"), [(0.4, 0.5, CONFIRMED), (0.8, 0.5, REFUTED), (0.4, 0.4, UNDECIDED)]
+)
+def test_slopes_are_compared_after_correction_for_reliability_or_not_at_all(real, share, verdict):
+    """.64 / .8 in the toy; .4 / .5 is the same, .8 / .5 is not, and .4 is too unreliable to say."""
+    made = world(slopes={(ROOM, CO): 0.64, (LM, CO): real})
+    arms = {arm["name"]: arm for arm in made["arms"]}
+    arms[ROOM]["reliability"]["co"], arms[LM]["reliability"]["co"] = 0.8, share
+    about = {"measure": "corrected slope", "slope": CO, "arm": ROOM, "less": ({"arm": LM},), "margin": 0.01}
+    verdict_, reason = said(made, ROOM, **about, claim="= 0")
+    assert verdict_ == verdict
+    assert ("reliability 0.40 in language model" in reason) == (verdict == UNDECIDED)
+
+
+def test_numbers_of_saes_on_toys_are_judged_where_they_were_measured():
+    made = world()
+    found = {row["id"]: row for row in judge(made, load())["verdicts"]}
+    assert (found["S1a"]["verdict"], found["S1a"]["arm"]) == (CONFIRMED, "SAEs on toys")
+    assert found["S1b"]["reason"].startswith("no shape 'given directions, trained decoder, L0 above")
+    made["sae_bias"]["shape"] = [made["sae_bias"]["shape"][0] | {"problem": "only 10% were recovered"}]
+    found = {row["id"]: row for row in judge(made, load())["verdicts"]}
+    assert (found["S1a"]["verdict"], found["S1a"]["reason"]) == (UNDECIDED, "only 10% were recovered")
+    del made["sae_bias"]
+    assert {"S1a", "S2b", "S1"} <= set(judge(made, load())["hypotheses"]["not_run"])
+
+
+def test_toys_that_presets_ask_for_are_there():
+    from compare.config import make_config, read_toml
+    from toy.config import ToyConfig
+
+    folder = Path(__file__).parent.parent / "docs/examples/toys"
+    page = (folder.parents[1] / "bring-your-own.md").read_text()
+    asked = {one.arm for one in load().hypotheses if one.id.startswith(("T3", "T7"))} | {
+        "toy: weight decay 0"
+    }
+    for path in sorted(folder.glob("*.toml")):
+        make_config(ToyConfig, read_toml(path))
+        assert path.name in page
+    assert all(f'--name "{name}"' in page for name in asked)
+    assert len(asked) == len(list(folder.glob("*.toml")))
