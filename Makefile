@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
+# A process a core, each on one thread; a file's tests stay together, since they share what they measured.
+TEST   := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-all coverage lint bench clean
+.PHONY: help report test test-slow coverage lint bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,13 +28,13 @@ report: $(VENV)/installed  ## run the main job and write the page to reports/ (Q
 	$(BIN)/cofire report $(if $(QUICK),--quick)
 
 test: $(VENV)/installed-test  ## all tests but the slow ones
-	$(BIN)/python -m pytest --quiet
+	$(TEST)
 
-test-all: $(VENV)/installed-test  ## all tests
-	$(BIN)/python -m pytest --quiet -m "slow or not slow"
+test-slow: $(VENV)/installed-test  ## the slow tests
+	$(TEST) -m slow
 
 coverage: $(VENV)/installed-test  ## lines of toy and compare that the tests run; fails under 90 %
-	$(BIN)/python -m pytest --quiet -m "slow or not slow" --cov=toy --cov=compare --cov-report=term:skip-covered --cov-fail-under=90
+	$(TEST) -m "slow or not slow" --cov=toy --cov=compare --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: $(VENV)/installed-test  ## ruff (rules and format), mypy (strict on the public surface)
 	$(BIN)/ruff check .
