@@ -17,7 +17,15 @@ import scipy.sparse
 import torch
 from scipy.spatial.distance import cdist
 
-from compare.kernels import CofiringRows, Events, add_outputs, cofire_blocks, js_divergence
+from compare.kernels import (
+    CofiringRows,
+    Events,
+    add_outputs,
+    as_rows,
+    cofire_blocks,
+    js_divergence,
+    output_totals,
+)
 from compare.progress import Step
 from compare.provenance import code_sha256, versions
 from compare.regress import fit
@@ -182,11 +190,13 @@ def mean_outputs(quick: bool) -> Case:
     features, offsets, values = firings(n, active, n_tokens)
     tokens = np.repeat(np.arange(n_tokens, dtype=np.int32), active)
     outputs = torch.randn(n_tokens, vocab).softmax(1)
-    totals = np.zeros((n, vocab), dtype=np.float32)
+    totals = output_totals(n, vocab)
     sparse = scipy.sparse.csr_matrix((values, features, offsets), shape=(n_tokens, n))
     dense, exact = torch.from_numpy(sparse[:256].toarray()).double(), outputs[:256].double()
     add_outputs(features, tokens, values, outputs.numpy(), totals)
-    error = np.abs(totals - sparse.astype(np.float64).T @ outputs.numpy()).max()
+    error = np.abs(
+        as_rows(totals, np.ones(n, np.float32), vocab) - sparse.astype(np.float64).T @ outputs.numpy()
+    ).max()
     seconds = {
         OURS: cpu_seconds(lambda: add_outputs(features, tokens, values, outputs.numpy(), totals)) / n_tokens,
         "scipy.sparse": cpu_seconds(lambda: sparse.T @ outputs.numpy(), 2) / n_tokens,

@@ -16,7 +16,7 @@ ROWS = 32
 CHUNK = 2048
 """Vocabulary entries summed in float32 before they join a float64 total."""
 
-COLUMNS = 256
+PANEL = 64
 """Vocabulary entries of all tokens of a batch that one pass over the mean outputs keeps in cache."""
 
 MOST_RECENT = 2048
@@ -276,50 +276,30 @@ def transpose(rows, columns):
 
 @njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
-def _add_four(sums, outputs, start, a, b, c, d, weight_a, weight_b, weight_c, weight_d):
-    """Add four weighted rows of outputs, from column start, to sums."""
+def _add_weighted(sums, packed, tokens, weights, first, last):
+    """Add weighted rows of packed to sums."""
     _one_wide_loop()
-    for offset in range(min(sums.size, outputs.shape[1] - start)):
-        v = np.uint64(start) + np.uint64(offset)  # unsigned, so that no index can count from the end
-        sums[offset] += (
-            weight_a * outputs[a, v]
-            + weight_b * outputs[b, v]
-            + weight_c * outputs[c, v]
-            + weight_d * outputs[d, v]
-        )
+    for event in range(first, last):
+        weight, row = weights[event], np.uint64(tokens[event])
+        for v in range(PANEL):
+            sums[v] += weight * packed[row, np.uint64(v)]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True)
 @no_type_check
-def output_columns(present, starts, tokens, weights, outputs, totals, first, last):
-    sums = np.empty(COLUMNS, dtype=np.float32)
-    for start in range(first, last, COLUMNS):
+def output_panels(present, starts, tokens, weights, outputs, totals, first, last):
+    """Panels first to last of add_outputs(): copied together, then every row takes its tokens from it."""
+    packed, sums = np.zeros((len(outputs), PANEL), np.float32), np.empty(PANEL, np.float32)
+    for panel in range(first, last):
+        start = panel * PANEL
+        for token in range(len(outputs)):
+            for v in range(min(PANEL, outputs.shape[1] - start)):
+                packed[token, v] = outputs[token, start + v]
         for row in present:
             sums[:] = 0
-            end = starts[row + 1]
-            for event in range(
-                starts[row], end, 4
-            ):  # where four are not left, the last stands in, weightless
-                second, third, fourth = (
-                    min(event + 1, end - 1),
-                    min(event + 2, end - 1),
-                    min(event + 3, end - 1),
-                )
-                _add_four(
-                    sums,
-                    outputs,
-                    start,
-                    tokens[event],
-                    tokens[second],
-                    tokens[third],
-                    tokens[fourth],
-                    weights[event],
-                    weights[second] * np.float32(event + 1 < end),
-                    weights[third] * np.float32(event + 2 < end),
-                    weights[fourth] * np.float32(event + 3 < end),
-                )
-            for v in range(min(COLUMNS, outputs.shape[1] - start)):
-                totals[row, start + v] += sums[v]
+            _add_weighted(sums, packed, tokens, weights, starts[row], starts[row + 1])
+            for v in range(PANEL):
+                totals[panel, row, v] += sums[v]
 
 
 @njit(cache=True, nogil=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compare import big_arrays
 from compare.compiled import (
-    COLUMNS,
+    PANEL,
     ROWS,
     TINY,
     bucket,
@@ -24,7 +24,7 @@ from compare.compiled import (
     fill_on,
     grid,
     is_sorted_within,
-    output_columns,
+    output_panels,
     own_rows,
     sort_within,
     to_the_end,
@@ -213,21 +213,38 @@ def add_outputs(
     tokens: Int[np.ndarray, " events"],
     weights: Float[np.ndarray, " events"],
     outputs: Float[np.ndarray, "tokens vocab"],
-    totals: Float[np.ndarray, "rows vocab"],
+    totals: Float[np.ndarray, "panels rows panel"],
 ) -> None:
     """Add weight times the output of its token to the total of its row, for every event, in place.
+
+    Totals lie as output_totals() makes them.
 
     Weights of one row are summed over the batch before they join the total, which keeps float32 totals exact
     to about 1e-7 times the square root of the number of batches.
     """
-    starts, order = bucket(rows.astype(np.int32), 1, len(totals))
+    starts, order = bucket(rows.astype(np.int32), 1, totals.shape[1])
     present = np.flatnonzero(np.diff(starts))
 
     def work(first: int, last: int) -> None:
-        output_columns(present, starts, tokens[order], weights[order], outputs, totals, first * COLUMNS,
-                        min(last * COLUMNS, outputs.shape[1]))  # fmt: skip
+        output_panels(present, starts, tokens, weights, outputs, totals, first, last)
 
-    _share(work, -(-outputs.shape[1] // COLUMNS))
+    tokens, weights = tokens[order], weights[order]
+    _share(work, len(totals))
+
+
+def output_totals(n_rows: int, vocabulary: int) -> Float[np.ndarray, "panels rows panel"]:
+    """Zeros for add_outputs(), so many columns of all rows after one another: what a pass adds to is near."""
+    return np.zeros((-(-vocabulary // PANEL), n_rows, PANEL), dtype=np.float32)
+
+
+def as_rows(
+    totals: Float[np.ndarray, "panels rows panel"], scale: Float[np.ndarray, " rows"], vocabulary: int
+) -> Float[np.ndarray, "rows vocab"]:
+    """Such totals, each row times its scale, a row after another."""
+    found = np.empty((totals.shape[1], vocabulary), dtype=np.float32)
+    for panel, start in zip(totals, range(0, vocabulary, PANEL), strict=True):
+        np.multiply(panel[:, : vocabulary - start], scale[:, None], out=found[:, start : start + PANEL])
+    return found
 
 
 def fired(activations: Float[Tensor, "tokens features"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

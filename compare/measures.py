@@ -333,7 +333,8 @@ def _profile_cosine(relation: Measure, evidence: Evidence, rows: Select, cols: S
 def _tile(matrix: np.ndarray, rows: Select, cols: Select) -> np.ndarray:
     if isinstance(rows, slice) or isinstance(cols, slice):
         return matrix[rows][:, cols]
-    return matrix[np.ix_(rows, cols)]
+    first, last = cols.min(initial=len(matrix)), cols.max(initial=-1)
+    return np.take(matrix[rows, first : last + 1], cols - first, axis=1)
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

@@ -15,11 +15,13 @@ from compare.kernels import (
     Events,
     add_outputs,
     add_to_grid,
+    as_rows,
     cofire_blocks,
     cofire_counts,
     fired,
     js_divergence,
     mirror,
+    output_totals,
 )
 
 RNG = np.random.default_rng(0)
@@ -200,9 +202,10 @@ def test_outputs_add_up_as_in_a_dense_product(vocab):
     dense, features, values, offsets = random_events(150, 30)
     outputs = distributions(150, vocab)
     tokens = np.repeat(np.arange(150, dtype=np.int32), np.diff(offsets))
-    totals = np.ones((30, vocab), dtype=np.float32)
+    totals = output_totals(30, vocab) + np.float32(1)
     add_outputs(features, tokens, values, outputs, totals)
-    np.testing.assert_allclose(totals, 1 + dense.T.astype(float) @ outputs, rtol=1e-6)
+    found = as_rows(totals, np.full(30, 2, dtype=np.float32), vocab)
+    np.testing.assert_allclose(found, 2 * (1 + dense.T.astype(float) @ outputs), rtol=1e-6)
 
 
 def test_events_of_a_sparse_batch_are_those_of_the_dense_one():
