@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from compare import ranks
 from compare.evidence import Evidence
 from compare.pairs import PairTable
 from compare.system import HasEffects, System
@@ -34,14 +35,21 @@ def with_effects(
     ids = evidence.sample(min_count=min_count, max_features=max_features, seed=seed)
     squares = np.asarray(evidence.activation_second).diagonal()[ids]
     amounts = np.sqrt(squares / np.asarray(evidence.counts)[ids]).astype(np.float32)
-    found = system.effects(torch.from_numpy(ids), torch.from_numpy(amounts), progress)
+    mine = np.arange(ranks.number(), len(ids), ranks.count())
+    added, ablated = np.zeros((2, len(ids), len(evidence.base_output)), dtype=np.float32)
+    firings = np.zeros(len(ids), dtype=np.int64)
+    if len(mine):
+        found = system.effects(torch.from_numpy(ids[mine]), torch.from_numpy(amounts[mine]), progress)
+        added[mine], ablated[mine] = found.added.cpu().numpy(), found.ablated.cpu().numpy()
+        firings[mine] = found.n_ablated.cpu().numpy()
+    ranks.total(added, ablated, firings)
     unembedding = system.unembedding
     return replace(
         evidence,
         effect_features=ids,
-        effect_added=found.added.cpu().numpy(),
-        effect_ablated=found.ablated.cpu().numpy(),
-        effect_firings=found.n_ablated.cpu().numpy(),
+        effect_added=added,
+        effect_ablated=ablated,
+        effect_firings=firings,
         logit_metric=None if unembedding is None else logit_metric(unembedding, evidence.base_output),
     )
 

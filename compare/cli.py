@@ -1,13 +1,17 @@
 """The commands. No arithmetic here: each calls a few functions that a script can call as well."""
 
+import os
 import shlex
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from compare.config import make_config, source_of, values_of
 
 if TYPE_CHECKING:
     from compare.hypotheses import Hypotheses
@@ -322,23 +326,8 @@ def agreement(
     print(compare_dictionaries(values_of(config, {}), source_of(config), sae, other))
 
 
-def values_of(config: Path | None, options: dict) -> dict:
-    """What a TOML file says, overruled by the options that were given."""
-    from compare.config import read_toml
-
-    given = {name: value for name, value in options.items() if value is not None}
-    return {**(read_toml(config) if config else {}), **given}
-
-
-def source_of(config: Path | None) -> str:
-    """Where values came from, for error lines."""
-    return str(config) if config else "the command line"
-
-
 def settings(kind: type, config: Path | None, options: dict) -> "ReportConfig":
     """The config of a command from its TOML file and options."""
-    from compare.config import make_config
-
     return make_config(kind, values_of(config, options), source=source_of(config)).sized
 
 
@@ -368,12 +357,15 @@ def conclude(results: dict, rules: "Hypotheses", out: Path | None, quiet: bool, 
     """Judge results, show the verdicts, write the page if there is a place for it."""
     from rich.console import Console
 
+    from compare import ranks
     from compare.hypotheses import judge
     from compare.page import write_report
     from compare.terminal import show
 
     results["run"]["command"] = shlex.join(["cofire", *sys.argv[1:]])
     judged = judge(results, rules)
+    if not ranks.is_first():
+        return judged["verdicts"]
     if not (quiet and out):
         show(judged, Console(), verbose=verbose)
     if out:
@@ -384,7 +376,12 @@ def conclude(results: dict, rules: "Hypotheses", out: Path | None, quiet: bool, 
 def main() -> None:
     """Entry point: bad input is said in one line, with exit status 2."""
     try:
-        app(prog_name="cofire")
+        with ExitStack() as stack:
+            if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun started several
+                from compare.ranks import joined
+
+                stack.enter_context(joined(*sys.argv[1:2]))
+            app(prog_name="cofire")
     except ValueError as error:
         print(f"cofire: {error}", file=sys.stderr)
         sys.exit(2)

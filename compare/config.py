@@ -10,8 +10,6 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from beartype.door import is_bearable
-
 Config = TypeVar("Config")
 
 
@@ -54,6 +52,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def fitted(name: str, value: Any, hint: Any, source: str) -> Any:
     """The value in the type that a field asks for, or ValueError."""
+    from beartype.door import is_bearable  # .5 s, which commands without a config need not wait for
+
     casts: tuple[Callable[[Any], Any], ...] = (tuple,) if isinstance(value, list) else ()
     casts += (Path,) if isinstance(value, str) else ()
     casts += (float,) if type(value) is int else ()
@@ -99,3 +99,14 @@ def toml_value(value: Any) -> str:
     if isinstance(value, Path):
         return json.dumps(str(value))
     return json.dumps(value, ensure_ascii=False)  # of booleans, numbers and strings TOML and JSON think alike
+
+
+def values_of(config: Path | None, options: dict) -> dict:
+    """What a TOML file says, overruled by the options that were given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return {**(read_toml(config) if config else {}), **given}
+
+
+def source_of(config: Path | None) -> str:
+    """Where values came from, for error lines."""
+    return str(config) if config else "the command line"

@@ -5,11 +5,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from compare import ranks
+
 TOP = 5
 """Firings that are kept of each feature."""
 
 BEFORE, AFTER = 7, 3
 """Tokens that are kept before and after the one at which a feature fired."""
+
+NOWHERE = np.iinfo(np.int64).max
+"""The place in the stream of a firing that there was not."""
 
 NONE = -1
 """Stands in a context where the sequence, or the batch, had no token."""
@@ -26,6 +31,7 @@ class Contexts:
         self.n_features = n_features
         self._values = np.zeros((n_features, TOP), dtype=np.float32)
         self._tokens = np.full((n_features, TOP, BEFORE + 1 + AFTER), NONE, dtype=np.int32)
+        self._places = np.full((n_features, TOP), NOWHERE)
 
     def update(
         self,
@@ -34,8 +40,11 @@ class Contexts:
         offsets: Int[np.ndarray, " tokens_and_one"],
         tokens: Int[Tensor, " ids"],
         sequences: Int[Tensor, " tokens"],
+        first: int,
     ) -> "Contexts":
-        """Take in the events of a batch, the ids of the tokens it read and their sequences."""
+        """Take in the events of a batch, the ids of its tokens, their sequences, and the place of its first
+        token in the stream; batches come in their order there.
+        """
         if len(tokens) != len(offsets) - 1:
             raise ValueError(
                 f"expected {len(offsets) - 1} token ids, found {len(tokens)}: give one a row of activations."
@@ -49,33 +58,45 @@ class Contexts:
         best = rank < TOP
         fresh_values = np.zeros((len(touched), TOP), dtype=np.float32)
         fresh_tokens = np.full((len(touched), *self._tokens.shape[1:]), NONE, dtype=np.int32)
+        fresh_places = np.full((len(touched), TOP), NOWHERE)
         slots = inverse[best], rank[best]
         fresh_values[slots] = values[worth[best]]
         fresh_tokens[slots] = _around(places[best], tokens.cpu().numpy(), sequences.cpu().numpy())
-        self._join(touched, fresh_values, fresh_tokens)
+        fresh_places[slots] = first + places[best]
+        self._join(touched, fresh_values, fresh_tokens, fresh_places)
         return self
 
     def merge(self, other: "Contexts") -> "Contexts":
-        """Take in another run over later tokens."""
+        """Take in another run over other tokens of the stream."""
         if other.n_features != self.n_features:
             raise ValueError(
                 f"expected a run over {self.n_features} features, found {other.n_features}: merge runs of "
                 "one system."
             )
-        self._join(np.arange(self.n_features), other._values, other._tokens)
+        self._join(np.arange(self.n_features), other._values, other._tokens, other._places)
+        return self
+
+    def pool(self) -> "Contexts":
+        """Take in what all processes read."""
+        runs = zip(*map(ranks.gathered, (self._values, self._tokens, self._places)), strict=True)
+        self._values, self._tokens, self._places = next(runs)
+        for run in runs:
+            self._join(np.arange(self.n_features), *run)
         return self
 
     def result(self) -> tuple[Float[np.ndarray, "n top"], Int[np.ndarray, "n top around"]]:
         """Activations, strongest first and 0 where a feature fired less often, and token ids around them."""
         return self._values.copy(), self._tokens.copy()
 
-    def _join(self, features: np.ndarray, values: np.ndarray, tokens: np.ndarray) -> None:
-        """Of what is kept and what is new, keep the strongest; what was there first wins a tie."""
+    def _join(self, features: np.ndarray, values: np.ndarray, tokens: np.ndarray, places: np.ndarray) -> None:
+        """Of what is kept and what is new, keep the strongest; what comes first in the stream wins a tie."""
         values = np.concatenate([self._values[features], values], axis=1)
         tokens = np.concatenate([self._tokens[features], tokens], axis=1)
-        best = np.argsort(-values, axis=1, kind="stable")[:, :TOP]
+        places = np.concatenate([self._places[features], places], axis=1)
+        best = np.lexsort((places, -values))[:, :TOP]
         self._values[features] = np.take_along_axis(values, best, axis=1)
         self._tokens[features] = np.take_along_axis(tokens, best[:, :, None], axis=1)
+        self._places[features] = np.take_along_axis(places, best, axis=1)
 
 
 def _around(places: np.ndarray, tokens: np.ndarray, sequences: np.ndarray) -> np.ndarray:

@@ -10,8 +10,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 from numba import njit
 from torch import Tensor
 
+from compare import ranks
+
 TILE = 1024
-"""Features on a side of a tile: 5 columns of a tile are 42 MB in float64."""
+"""Features on the longer side of a tile."""
+
+STRIP = 64
+"""Features on its shorter side: a column of a tile, 512 KB in float64, stays in second-level cache."""
 
 Matrix = Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
 """A value for every pair of features, [n, n]; shapes are checked by hand, with messages that help."""
@@ -63,12 +68,12 @@ class ArrayColumns:
 
     def tile(self, rows: slice, cols: slice) -> tuple[Float[np.ndarray, "k r c"], Bool[np.ndarray, "r c"]]:
         block = np.stack([array[rows, cols] for array in self._arrays], dtype=np.float64)
-        return block, _above_diagonal(rows, cols, None if self._mask is None else self._mask[rows, cols])
+        return block, above_diagonal(rows, cols, None if self._mask is None else self._mask[rows, cols])
 
     def check_symmetry(self) -> None:
         """Raise ValueError where [i, j] and [j, i] of a used pair differ by more than rounding."""
         for rows, cols in tiles(self.n):
-            used = _above_diagonal(rows, cols, None if self._mask is None else self._mask[rows, cols])
+            used = above_diagonal(rows, cols, None if self._mask is None else self._mask[rows, cols])
             for name, array in zip(self.names, self._arrays, strict=True):
                 here, there = array[rows, cols][used], array[cols, rows].T[used]
                 scale = 1e-5 * np.abs(here).max(initial=1e-30)
@@ -97,7 +102,7 @@ class SourceColumns:
         extra = [values[4][name] for name in self._covariates]
         block = np.stack([_as_numpy(value) for value in [*values[:3], *extra]], dtype=np.float64)
         mask = None if values[3] is None else _as_numpy(values[3])
-        return block, _above_diagonal(rows, cols, mask)
+        return block, above_diagonal(rows, cols, mask)
 
 
 @dataclass(frozen=True)
@@ -127,11 +132,14 @@ class Survey:
 
 
 def survey(columns: Columns) -> Survey:
-    """Degrees, sums and ranges; raises ValueError where a used pair is not finite or no pair is used."""
+    """Degrees, sums and ranges; raises ValueError where a used pair is not finite or no pair is used.
+
+    Here as in all sums over pairs, processes that torchrun started share the tiles.
+    """
     k = len(columns.names)
     degree, sums, squares = np.zeros(columns.n, np.int64), np.zeros((k, columns.n)), np.zeros(k)
     low, high = np.full(k, np.inf), np.full(k, -np.inf)
-    for rows, cols in tiles(columns.n):
+    for rows, cols in ranks.share(tiles(columns.n)):
         block, used = columns.tile(rows, cols)
         degree[rows] += used.sum(1)
         degree[cols] += used.sum(0)
@@ -148,6 +156,8 @@ def survey(columns: Columns) -> Survey:
             squares[a] += np.vdot(values, values)
             low[a] = min(low[a], block[a].min(where=used, initial=np.inf))
             high[a] = max(high[a], block[a].max(where=used, initial=-np.inf))
+    ranks.total(degree, sums, squares)
+    low, high = ranks.gathered(low).min(0), ranks.gathered(high).max(0)
     if not degree.any():
         raise ValueError(
             f"expected pairs i < j to use, found none among {columns.n} features: the mask is True above "
@@ -160,13 +170,14 @@ def node_grams(columns: Columns, shifts: Float[np.ndarray, "k n"]) -> Float[np.n
     """G_i = sum over the pairs of feature i of u u', where u = the columns less shifts of both features."""
     k, n = len(columns.names), columns.n
     packed = np.zeros((k * (k + 1) // 2, n))
-    for rows, cols in tiles(n):
+    for rows, cols in ranks.share(tiles(n)):
         block, used = columns.tile(rows, cols)
         into_rows = np.zeros((packed.shape[0], block.shape[1]))
         into_cols = np.zeros((packed.shape[0], block.shape[2]))
         _add_products(block, used, _part(shifts, rows), _part(shifts, cols), into_rows, into_cols)
         packed[:, rows] += into_rows
         packed[:, cols] += into_cols
+    ranks.total(packed)
     grams = np.empty((n, k, k))
     for row, (a, b) in zip(packed, _lower(k), strict=True):
         grams[:, a, b] = grams[:, b, a] = row
@@ -174,11 +185,23 @@ def node_grams(columns: Columns, shifts: Float[np.ndarray, "k n"]) -> Float[np.n
 
 
 def tiles(n: int) -> Iterator[tuple[slice, slice]]:
-    """Squares that cover the pairs i < j of n features, each once."""
-    starts = range(0, n, TILE)
-    for at, row in enumerate(starts):
-        for col in starts[at:]:
-            yield slice(row, min(row + TILE, n)), slice(col, min(col + TILE, n))
+    """Rows and columns that cover the pairs i < j of n features, each once; i >= j where they overlap."""
+    for rows in slices(0, n, min(STRIP, TILE)):
+        for cols in slices(rows.start, n, TILE):
+            yield rows, cols
+
+
+def squares(n: int) -> Iterator[tuple[slice, slice]]:
+    """The same in fewer and larger tiles, for what costs by row and column as well as by pair."""
+    for rows in slices(0, n, TILE):
+        for cols in slices(rows.start, n, TILE):
+            yield rows, cols
+
+
+def slices(start: int, stop: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of one size, the last one what is left."""
+    for first in range(start, stop, size):
+        yield slice(first, min(first + size, stop))
 
 
 def as_square(array: Matrix, name: str) -> Shaped[np.ndarray, "n n"]:
@@ -199,7 +222,8 @@ def _as_numpy(array: Matrix) -> np.ndarray:
     return np.asarray(array)
 
 
-def _above_diagonal(rows: slice, cols: slice, mask: np.ndarray | None) -> np.ndarray:
+def above_diagonal(rows: slice, cols: slice, mask: np.ndarray | None = None) -> Bool[np.ndarray, "r c"]:
+    """Where i < j, and the mask is True if there is one."""
     i, j = np.arange(rows.start, rows.stop), np.arange(cols.start, cols.stop)
     above = i[:, None] < j[None, :]
     return above if mask is None else above & mask

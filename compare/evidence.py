@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from compare import ranks
 from compare.contexts import Contexts, tokens_of
 from compare.folders import whole_folder
 from compare.kernels import fired
@@ -24,6 +25,7 @@ from compare.system import (
     Batch,
     HasEncoder,
     HasProvenance,
+    HasShares,
     HasTruth,
     HasVocabulary,
     System,
@@ -260,8 +262,11 @@ def measure(
     n_tokens: int | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Evidence:
-    """One pass over a system's stream or its first n_tokens; progress(done, total) hears of each batch."""
-    check_system(system)
+    """One pass over a system's stream or its first n_tokens; progress(done, total) hears of each batch.
+
+    Processes that torchrun started share the batches, and all come to the same Evidence (compare/ranks.py).
+    """
+    batch = check_system(system)
     if n_tokens is not None and n_tokens < 2:
         raise ValueError(
             f"expected n_tokens of 2 or more, found {n_tokens}: leave it out to read the whole stream."
@@ -270,38 +275,35 @@ def measure(
     encoder = system.encoder if isinstance(system, HasEncoder) else None
     cofiring = CoFiring(n_features)
     moments = Covariance(n_features if encoder is None else encoder.shape[1])
-    outputs: MeanOutputs | None = None
-    contexts: Contexts | None = None
-    done, n_sequences, last_sequence = 0, 0, None
-    for batch, size, sequences in _batches(system, n_tokens):
+    outputs = MeanOutputs(n_features, batch.outputs.shape[1])
+    contexts = None if tokens_of(batch) is None else Contexts(n_features)
+    seen: list[tuple[int, int, int, int]] = []
+    for place, first, batch, size in _batches(system, n_tokens):
+        sequences = sequences_of(batch, first)[:size]
         check_batch(batch, n_features=n_features, name=system.name)
         features, values, offsets = fired(batch.activations)
         features, values, offsets = features[: offsets[size]], values[: offsets[size]], offsets[: size + 1]
-        if outputs is None:
-            outputs = MeanOutputs(n_features, batch.outputs.shape[1])
         moments.update((batch.preactivations if encoder is None else inputs_of(batch))[:size])
         cofiring.update(features, values, offsets)
         outputs.update(features, values, offsets, batch.outputs[:size], sequences)
         tokens = tokens_of(batch)
-        if tokens is not None:
-            contexts = contexts or Contexts(n_features)
-            contexts.update(features, values, offsets, tokens[:size], sequences)
-        seen = torch.unique(sequences)
-        n_sequences += len(seen) - int(last_sequence is not None and bool((seen == last_sequence).any()))
-        last_sequence = sequences[-1]
-        done += size
+        if contexts is not None and tokens is not None:
+            contexts.update(features, values, offsets, tokens[:size], sequences, first)
+        seen.append((place, len(torch.unique(sequences)), int(sequences[0]), int(sequences[-1])))
         if progress is not None:
-            progress(done, n_tokens)
-    if outputs is None:
+            progress(first + size, n_tokens)
+    n_sequences = _count_sequences(seen)
+    means = outputs.pool().result()
+    if outputs.n_tokens == 0:
         raise ValueError(
             f"expected a stream of tokens, found none from {system.name!r}: give it text or samples."
         )
-    sums, means = cofiring.result(), outputs.result()
-    mean, covariance = moments.result()
-    context_values, context_tokens = contexts.result() if contexts else (None, None)
+    sums = cofiring.pool().result()
+    mean, covariance = moments.pool().result()
+    context_values, context_tokens = contexts.pool().result() if contexts else (None, None)
     return Evidence(
         name=system.name,
-        n_tokens=done,
+        n_tokens=outputs.n_tokens,
         n_sequences=n_sequences,
         provenance=system.provenance if isinstance(system, HasProvenance) else {},
         vocabulary=list(system.vocabulary) if isinstance(system, HasVocabulary) else None,
@@ -324,17 +326,35 @@ def measure(
     )
 
 
-def _batches(system: System, n_tokens: int | None) -> Iterator[tuple[Batch, int, torch.Tensor]]:
-    """Batches that are not empty, how many of their tokens to read, and the sequences of these."""
-    done = 0
-    for batch in system.stream():
-        size = len(batch.outputs) if n_tokens is None else min(len(batch.outputs), n_tokens - done)
-        if size == 0:
-            continue
-        yield batch, size, sequences_of(batch, done)[:size]
-        done += size
-        if done == n_tokens:
+def _batches(system: System, n_tokens: int | None) -> Iterator[tuple[int, int, Batch, int]]:
+    """This process's batches that are not empty: their place, the tokens before them, how many to read."""
+    mine = ranks.number(), ranks.count()
+    for place, first, batch in system.share(*mine) if isinstance(system, HasShares) else _shared(system):
+        size = len(batch.outputs) if n_tokens is None else min(len(batch.outputs), n_tokens - first)
+        if size > 0:
+            yield place, first, batch, size
+        if n_tokens is not None and first + size >= n_tokens:
             return
+
+
+def _shared(system: System) -> Iterator[tuple[int, int, Batch]]:
+    """A process's share of a stream that can only be drawn as a whole."""
+    first = 0
+    for place, batch in enumerate(system.stream()):
+        if place % ranks.count() == ranks.number():
+            yield place, first, batch
+        first += len(batch.outputs)
+
+
+def _count_sequences(batches: Sequence[tuple[int, int, int, int]]) -> int:
+    """Sequences over all processes' batches: (place, sequences, first and last one's id) of each."""
+    last = ranks.gathered(np.array([max((place for place, *_ in batches), default=-1)])).max()
+    table = np.zeros((last + 1, 3), dtype=np.int64)
+    for place, *row in batches:
+        table[place] = row
+    ranks.total(table)
+    table = table[table[:, 0] > 0]
+    return int(table[:, 0].sum() - (table[1:, 1] == table[:-1, 2]).sum())
 
 
 def _truth(system: HasTruth) -> Truth:

@@ -1,4 +1,7 @@
-"""What runs over tokens: update() takes a batch, merge() another run, result() answers at any time."""
+"""What runs over tokens: update() takes a batch, merge() another run, result() answers at any time.
+
+pool() takes in what all processes of a job read (compare/ranks.py); every one of them calls it.
+"""
 
 from typing import NamedTuple
 
@@ -7,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compare import big_arrays
-from compare.kernels import CofiringRows, Events, add_outputs, mirror
+from compare import big_arrays, ranks
+from compare.kernels import CofiringRows, Events, add_outputs, as_rows, mirror, output_totals
 
 BUFFERED = 2**23
 """Events that wait in memory before they go to a file."""
@@ -37,6 +40,7 @@ class CoFiring:
         self._full: list[Events] = []
         self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._n_waiting = 0
+        self._is_pooled = False
 
     def update(
         self,
@@ -73,11 +77,19 @@ class CoFiring:
         self._sums += other._sums
         return self
 
+    def pool(self) -> "CoFiring":
+        """Take in what all processes read; all of them then ask for the result, and only once pooled."""
+        ranks.total(self._counts, self._sums)
+        self._is_pooled = True
+        return self
+
     def result(self) -> FiringSums:
         """Counts, co-firing counts, and sums and second moments of activations."""
         cofiring = big_arrays.zeros((self.n_features, self.n_features), np.int32)
         second = big_arrays.zeros((self.n_features, self.n_features), np.float32)
         for rows, counts, sums in self.rows():
+            if self._is_pooled:
+                ranks.total(counts, sums)
             for part, whole in ((counts, cofiring), (sums.astype(np.float32), second)):
                 mirror(part, rows.start, whole)
                 big_arrays.release(whole)
@@ -120,7 +132,7 @@ class Covariance:
         values = values.double()
         mean = values.mean(0)
         centred = values - mean
-        return self._join(len(values), mean, centred.T @ centred)
+        return self._join(len(values), mean.cpu(), (centred.T @ centred).cpu())
 
     def merge(self, other: "Covariance") -> "Covariance":
         """Take in another run over other tokens."""
@@ -130,6 +142,19 @@ class Covariance:
                 "system."
             )
         return self._join(other.count, other.mean, other._scatter) if other.count else self
+
+    def pool(self) -> "Covariance":
+        """Take in what all processes read."""
+        counts, means, scatters = (
+            ranks.gathered(part)
+            for part in (np.array([self.count]), self.mean.numpy(), self._scatter.numpy())
+        )
+        whole = Covariance(len(self.mean))
+        for count, mean, scatter in zip(counts[:, 0].tolist(), means, scatters, strict=True):
+            if count:
+                whole._join(count, torch.from_numpy(mean), torch.from_numpy(scatter))
+        self.count, self.mean, self._scatter = whole.count, whole.mean, whole._scatter
+        return self
 
     def result(self) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, "width width"]]:
         """Mean and covariance; NaN where no token came in."""
@@ -160,7 +185,7 @@ class MeanOutputs:
     def __init__(self, n_features: int, n_vocabulary: int) -> None:
         self.n_features = n_features
         self.n_tokens = 0
-        self._totals = np.zeros((2 * n_features, n_vocabulary), dtype=np.float32)
+        self._totals = output_totals(2 * n_features, n_vocabulary)
         self._weights = np.zeros((3, 2 * n_features))  # sums of 1, a and a^2
         self._base = np.zeros(n_vocabulary)
 
@@ -191,21 +216,26 @@ class MeanOutputs:
 
     def merge(self, other: "MeanOutputs") -> "MeanOutputs":
         """Take in another run over other tokens."""
-        if other._totals.shape != self._totals.shape:
-            raise ValueError(
-                f"expected sums of shape {self._totals.shape}, found {other._totals.shape}: merge runs of "
-                "one system."
-            )
+        shape, found = ((run.n_features, len(run._base)) for run in (self, other))
+        if found != shape:
+            raise ValueError(f"expected sums of shape {shape}, found {found}: merge runs of one system.")
         self._totals += other._totals
         self._weights += other._weights
         self._base += other._base
         self.n_tokens += other.n_tokens
         return self
 
+    def pool(self) -> "MeanOutputs":
+        """Take in what all processes read."""
+        n_tokens = np.array(self.n_tokens)
+        ranks.total(self._totals, self._weights, self._base, n_tokens)
+        self.n_tokens = int(n_tokens)
+        return self
+
     def result(self) -> OutputSums:
         """Means that sum to 1, or rows of zeros where a feature did not fire in that half."""
         counts, weights, squared = self._weights.reshape(3, 2, self.n_features)
         scale = np.divide(1, weights, out=np.zeros_like(weights), where=weights > 0).astype(np.float32)
-        means = self._totals.reshape(2, self.n_features, -1) * scale[:, :, None]
+        means = as_rows(self._totals, scale.ravel(), len(self._base)).reshape(2, self.n_features, -1)
         base = self._base / (self.n_tokens or np.nan)
         return OutputSums(means, weights, squared, counts.astype(np.int64), base)

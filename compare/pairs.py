@@ -8,13 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from compare import big_arrays
+from compare import big_arrays, ranks
+from compare.dyads import TILE, above_diagonal, slices, squares, tiles
 from compare.evidence import Evidence
 from compare.kernels import add_to_grid
 from compare.measures import COOCCURRENCE, DIRECTIONS, SIMILARITY, Measure
-
-TILE = 1024
-"""Rows and columns of a tile."""
 
 WHOLE = 8192
 """Up to so many features the arrays [n, n] are held; beyond, all but similarities are made tile by tile."""
@@ -88,16 +86,15 @@ class PairTable:
         return PairSource(self, cooccurrence, similarity)
 
     def tiles(self) -> Iterator[tuple[slice, slice, dict[str, np.ndarray]]]:
-        """Every pair once: tiles on and above the diagonal, cosine NaN where i >= j."""
-        for rows in _slices(self.n):
-            for cols in _slices(self.n):
-                if cols.start < rows.start:
-                    continue
-                tile = self.tile(rows, cols)
-                if rows == cols:
-                    above = np.triu(np.ones(tile["cosine"].shape, dtype=bool), 1)
-                    tile["cosine"] = np.where(above, tile["cosine"], np.float32(np.nan))
-                yield rows, cols, tile
+        """Every pair once: tiles on and above the diagonal, cosine NaN where i >= j.
+
+        Processes that torchrun started share them.
+        """
+        for rows, cols in ranks.share(tiles(self.n)):
+            tile = self.tile(rows, cols)
+            if cols.start < rows.stop:
+                tile["cosine"] = np.where(above_diagonal(rows, cols), tile["cosine"], np.float32(np.nan))
+            yield rows, cols, tile
 
 
 class PairSource:
@@ -144,43 +141,30 @@ def pair_table(
             f"{evidence.name!r}: lower min_count or read more tokens."
         )
     table = PairTable(evidence, alive, (*cooccurrence, *similarity), units[alive])
-    table.whole = _whole(table) if table.n <= WHOLE else _similarities(table)
+    is_held = table.n <= WHOLE
+    table.whole = _symmetric(table, [name for name in table.measures if is_held or name in SIMILARITY])
+    if is_held:
+        table.whole = {"cosine": table.units @ table.units.T} | table.whole
     return table
 
 
-def _whole(table: PairTable) -> dict[str, np.ndarray]:
-    arrays = {"cosine": table.units @ table.units.T}
-    for name in table.measures:
-        if name in SIMILARITY:
-            arrays[name] = SIMILARITY[name](table.evidence, table.feature_ids, table.feature_ids)
-            continue
-        arrays[name] = np.empty((table.n, table.n), dtype=np.float32)
-        for rows in _slices(table.n):
-            rest = slice(rows.start, table.n)
-            ids = table.feature_ids[rows], table.feature_ids[rest]
-            arrays[name][rows, rest] = COOCCURRENCE[name](table.evidence, *ids)
-            arrays[name][rest, rows] = arrays[name][rows, rest].T
-    return arrays
-
-
-def _similarities(table: PairTable) -> dict[str, np.ndarray]:
-    """Measures that are too dear to be taken twice, tile by tile into symmetric arrays in files."""
-    names = [name for name in table.measures if name in SIMILARITY]
+def _symmetric(table: PairTable, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Measures of all pairs, taken once, in arrays that lie in files where they are large."""
     arrays = {name: big_arrays.zeros((table.n, table.n), np.float32) for name in names}
-    for rows, cols, tile in table.tiles():
+    for rows, cols in ranks.share(squares(table.n)):
+        ids = table.feature_ids[rows], table.feature_ids[cols]
         for name, array in arrays.items():
-            array[rows, cols] = tile[name]
-            array[cols, rows] = tile[name].T
+            array[rows, cols] = _measure(name)(table.evidence, *ids)
+            array[cols, rows] = array[rows, cols].T
             big_arrays.release(array)
+    for array in arrays.values():
+        for rows in slices(0, table.n, TILE):
+            ranks.total(array[rows])
     return arrays
 
 
 def _measure(name: str) -> Measure:
     return COOCCURRENCE.get(name) or SIMILARITY[name]
-
-
-def _slices(n: int) -> list[slice]:
-    return [slice(start, min(start + TILE, n)) for start in range(0, n, TILE)]
 
 
 Limits = tuple[float, float, float, float]
@@ -205,6 +189,7 @@ def pair_map(table: PairTable, x: str, y: str, *, bins: int = 64, limits: Limits
     count, total = np.zeros((bins, bins), dtype=np.int64), np.zeros((bins, bins))
     for _, _, tile in table.tiles():
         add_to_grid(tile[x], tile[y], tile["cosine"], limits, count, total)
+    ranks.total(count, total)
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     return PairMap(np.linspace(x_low, x_high, bins + 1), np.linspace(y_low, y_high, bins + 1), count, mean)
 
@@ -216,6 +201,7 @@ def histogram(
     counts = np.zeros(len(edges) - 1, dtype=np.int64)
     for _, _, tile in table.tiles():
         counts += np.histogram(tile[name][np.isfinite(tile["cosine"])], edges)[0]
+    ranks.total(counts)
     return counts
 
 
@@ -226,4 +212,5 @@ def _range(table: PairTable, name: str) -> tuple[float, float]:
         values = tile[name][np.isfinite(tile["cosine"]) & np.isfinite(tile[name])]
         if len(values):
             low, high = min(low, float(values.min())), max(high, float(values.max()))
+    low, high = (float(v) for v in ranks.gathered(np.array([low, -high])).min(0) * [1, -1])
     return (low, high) if low < high else (low - 0.5, low + 0.5)

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from compare import ranks
+
 Progress = Callable[[int, int | None], None]
 """Called as progress(done, total) by whatever takes long; total None where it is not known."""
 
@@ -17,7 +19,7 @@ SECONDS_BETWEEN_PLAIN_LINES = 15.0
 @contextmanager
 def step(title: str, *, quiet: bool = False) -> Iterator[Progress]:
     """A callback that shows how far a step has come: a live bar on a terminal, plain lines elsewhere."""
-    if quiet:
+    if quiet or not ranks.is_first():
         yield lambda done, total: None
     elif sys.stderr.isatty():
         with live_bar(title) as progress:

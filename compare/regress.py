@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 from numba import njit
 
+from compare import ranks
 from compare.design import Activity, Design, Effects, Prepared, interaction, prepare
 from compare.dyads import ArrayColumns, Matrix, TileSource, survey, tiles
 from compare.effects import Projection
@@ -164,12 +165,13 @@ def _second_look(
     k = len(beta)
     root = np.linalg.cholesky(inverse).T.copy()  # h = |root x|^2
     meat, rest, squares = np.zeros((3, k, k)), np.zeros(k), np.zeros(1)
-    for rows, cols in tiles(design.n):
+    for rows, cols in ranks.share(tiles(design.n)):
         block, used = design.tile(rows, cols)
         here, there = (np.ascontiguousarray(projection.shifts[:, where]) for where in (rows, cols))
         _add_squares(
             block, used, here, there, beta, root, projection.leverage(rows, cols), meat, rest, squares
         )
+    ranks.total(meat, rest, squares)
     return dict(zip(("hc0", "hc2", "hc3"), meat, strict=True)), rest, float(squares[0])
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from compare import ranks
 from compare.analysis import DEFAULT, Choices, analyse
 from compare.causes import with_effects
 from compare.evidence import MANIFEST, Evidence, measure
@@ -158,7 +159,8 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
                 evidence = with_effects(evidence, system, **sample, progress=progress)
         provenance = evidence.provenance | {"models": list(arm.models)}
         evidence = replace(evidence, name=arm.name, provenance=provenance)  # seeds share the arm's name
-        evidence.save(folder, overwrite=True)
+        if ranks.is_first():
+            evidence.save(folder, overwrite=True)
 
 
 def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: Step) -> dict:
@@ -203,13 +205,13 @@ def is_evidence(folder: Path) -> bool:
 
 
 def measured(arm: Arm, before: Measured, out: Path, step: Step) -> list[Path]:
-    """Measure an arm into a new folder, or into a numbered folder for each of its seeds."""
+    """Measure an arm into a new folder, or into a numbered folder for each of its seeds: those written."""
     folders = [out] if arm.n_systems == 1 else [out / str(number) for number in range(arm.n_systems)]
     for folder in folders:
         if folder.exists():
             raise ValueError(f"expected a new folder, found {folder}: remove it or name another --out.")
     measure_arm(arm, folders, before, step)
-    return folders
+    return folders if ranks.is_first() else []
 
 
 def load_seeds(folder: Path) -> list[Evidence]:

@@ -51,6 +51,17 @@ class HasEncoder(Protocol):
 
 
 @runtime_checkable
+class HasShares(Protocol):
+    """Every `of`-th batch of stream(), from `number` on, at the cost of these alone: what one of several
+    processes reads. Each batch comes with its place among all batches and the tokens in those before it.
+    """
+
+    def share(self, number: int, of: int) -> Iterator[tuple[int, int, Batch]]:
+        """(place, tokens before, batch) of batches number, number + of, number + 2 of, ..."""
+        ...
+
+
+@runtime_checkable
 class HasSite(Protocol):
     """The inputs that the features read can be replaced; all that lies downstream of them follows."""
 
@@ -113,8 +124,8 @@ class HasProvenance(Protocol):
     provenance: dict
 
 
-def check_system(system: System) -> None:
-    """Raise ValueError where the first batch of a system does not fit the seam.
+def check_system(system: System) -> Batch:
+    """The first batch of a system; raises ValueError where it does not fit the seam.
 
     Checked: directions are finite, [features, width]; pre-activations and activations have a column for each
     direction; outputs are probabilities (rows sum to 1 within 1e-3).
@@ -137,6 +148,7 @@ def check_system(system: System) -> None:
             f"expected a stream of tokens, found none from {system.name!r}: give it text or samples."
         )
     check_batch(batch, n_features=len(directions), name=system.name)
+    return batch
 
 
 def check_batch(batch: Batch, *, n_features: int, name: str) -> None:

@@ -34,7 +34,7 @@ class Batch:
 
 
 class RealSystem:
-    """Presents System, HasEncoder, HasSite, HasEffects, HasVocabulary and HasProvenance.
+    """Presents System, HasShares, HasEncoder, HasSite, HasEffects, HasVocabulary and HasProvenance.
 
     Inputs are the site's activations as the SAE reads them, before its bias is taken off; `encoder` is the
     slope of the pre-activations in them. Batches hold whole sequences, numbered over the stream.
@@ -113,32 +113,41 @@ class RealSystem:
         """The same batches at every call."""
         return self.stream_with(lambda inputs: inputs)
 
-    @torch.no_grad()
     def stream_with(self, replace: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
         """The same tokens with the features' inputs passed through `replace`, and all that follows from that.
 
         Positions that are dropped are left as they are.
         """
-        first = int(self.config.drop_first_position)
-        n_seen = 0
-        for blocks in self.blocks.split(self.config.batch_tokens // self.config.context):
-            read = []
+        for numbers in self._numbers():
+            yield self._batch(numbers, replace)
 
-            def swap(site: Tensor, read: list = read) -> Tensor:
-                kept = site[:, first:].flatten(0, 1)
-                read.append(replace(self.sae.read(kept)))
-                changed = site.clone()
-                changed[:, first:] = self.sae.write(read[0], kept).view_as(site[:, first:])
-                return changed
+    def share(self, number: int, of: int) -> Iterator[tuple[int, int, Batch]]:
+        """Batches number, number + of, ... of stream(), each with its place and the tokens before it."""
+        kept = self.config.context - self.config.drop_first_position
+        for place, numbers in list(enumerate(self._numbers()))[number::of]:
+            yield place, int(numbers[0]) * kept, self._batch(numbers, lambda inputs: inputs)
 
-            _, outputs = self.language_model.run(blocks, self.config.site, replace=swap)
-            numbers = torch.arange(n_seen, n_seen + len(blocks))
-            n_seen += len(blocks)
-            yield Batch(
-                inputs=read[0],
-                activations=self.sae.activations(read[0]),
-                outputs=outputs[:, first:].flatten(0, 1),
-                tokens=blocks[:, first:].flatten(),
-                sequences=numbers.repeat_interleave(blocks.shape[1] - first),
-                sae=self.sae,
-            )
+    def _numbers(self) -> tuple[Int[Tensor, " sequences"], ...]:
+        """The sequences of every batch."""
+        return torch.arange(len(self.blocks)).split(self.config.batch_tokens // self.config.context)
+
+    @torch.no_grad()
+    def _batch(self, numbers: Int[Tensor, " sequences"], replace: Callable[[Tensor], Tensor]) -> Batch:
+        first, blocks, read = int(self.config.drop_first_position), self.blocks[numbers], []
+
+        def swap(site: Tensor) -> Tensor:
+            kept = site[:, first:].flatten(0, 1)
+            read.append(replace(self.sae.read(kept)))
+            changed = site.clone()
+            changed[:, first:] = self.sae.write(read[0], kept).view_as(site[:, first:])
+            return changed
+
+        _, outputs = self.language_model.run(blocks, self.config.site, replace=swap)
+        return Batch(
+            inputs=read[0],
+            activations=self.sae.activations(read[0]),
+            outputs=outputs[:, first:].flatten(0, 1),
+            tokens=blocks[:, first:].flatten(),
+            sequences=numbers.repeat_interleave(blocks.shape[1] - first),
+            sae=self.sae,
+        )

@@ -22,7 +22,7 @@ def world(n_tokens=240, n_features=5, seed=0):
 def read(parts) -> Contexts:
     contexts = Contexts(5)
     for activations, tokens, sequences in parts:
-        contexts.update(*fired(activations), tokens, sequences)
+        contexts.update(*fired(activations), tokens, sequences, int(tokens[0]) - 100)
     return contexts
 
 
@@ -65,14 +65,14 @@ def test_of_equal_activations_the_earliest_are_kept():
     contexts = Contexts(1)
     for start in (0, 10):
         part = slice(start, start + 10)
-        contexts.update(*fired(ones[part]), torch.arange(20)[part], torch.zeros(10).long())
+        contexts.update(*fired(ones[part]), torch.arange(20)[part], torch.zeros(10).long(), 0)
     assert contexts.result()[1][0, :, BEFORE].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_runs_and_batches_that_do_not_fit_are_refused():
     activations, tokens, sequences = world()
     with pytest.raises(ValueError, match="expected 240 token ids, found 3"):
-        Contexts(5).update(*fired(activations), tokens[:3], sequences)
+        Contexts(5).update(*fired(activations), tokens[:3], sequences, 0)
     with pytest.raises(ValueError, match="expected a run over 5 features, found 4"):
         Contexts(5).merge(Contexts(4))
 

@@ -31,7 +31,7 @@ def whole(evidence):
 @pytest.fixture
 def tiled(evidence, monkeypatch):
     """The same table as if it did not fit: tiles of 16 features, nothing held."""
-    monkeypatch.setattr(compare.pairs, "TILE", 16)
+    monkeypatch.setattr(compare.dyads, "TILE", 16)
     monkeypatch.setattr(compare.pairs, "WHOLE", 10)
     return pair_table(evidence, **ASKED)
 
