@@ -53,8 +53,8 @@ class Contexts:
         places = np.searchsorted(offsets, worth, side="right") - 1
         order = np.lexsort((places, -values[worth], features[worth]))
         worth, places = worth[order], places[order]
-        touched, first, inverse = np.unique(features[worth], return_index=True, return_inverse=True)
-        rank = np.arange(len(worth)) - first[inverse]
+        touched, begins, inverse = np.unique(features[worth], return_index=True, return_inverse=True)
+        rank = np.arange(len(worth)) - begins[inverse]
         best = rank < TOP
         fresh_values = np.zeros((len(touched), TOP), dtype=np.float32)
         fresh_tokens = np.full((len(touched), *self._tokens.shape[1:]), NONE, dtype=np.int32)
