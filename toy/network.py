@@ -102,25 +102,31 @@ class Network:
                 torch.mm(backwards, self._hidden_grad, out=grad)
 
     def _backward_reconstruction(self, sample: Sample, hidden: Tensor, hidden_grad: Tensor) -> None:
-        """Off an event the error is the output itself, so x is subtracted at its events alone."""
-        rows = self.encoder.transpose(0, 1)
+        """Off an event the error is the output itself, so x is subtracted at its events alone.
+
+        Biases are rows' last column, read by a hidden unit that is always 1: no pass of their own.
+        """
+        width = hidden.shape[2]
         grad = self.encoder.grad.transpose(0, 1)
-        weight = self._reconstruction_weight / sample.n_rows
-        weighted = rows * weight[:, None]
+        weight = (self._reconstruction_weight / sample.n_rows)[:, None]
+        rows = torch.cat([self.encoder.transpose(0, 1), self.bias[..., None]], 2)
+        weighted = rows[..., :width] * weight
         at = sample.rows * sample.n_features + sample.features
         values = sample.values.to(hidden.dtype)
         parts = self._chunks(sample.n_rows * sample.n_features)
         room = hidden.new_empty(parts[0].stop, sample.n_rows, sample.n_features)
+        with_one = hidden.new_ones(parts[0].stop, sample.n_rows, width + 1)
         for part in parts:
-            error = room[: len(hidden[part])]
-            torch.bmm(hidden[part], rows[part].transpose(1, 2), out=error)
-            error.add_(self.bias[part, None]).relu_()
-            flat = error.view(len(error), -1)
+            size = len(hidden[part])
+            error, read = room[:size], with_one[:size]
+            read[..., :width] = hidden[part]
+            torch.bmm(read, rows[part].transpose(1, 2), out=error).relu_()
+            flat = error.view(size, -1)
             output = flat.index_select(1, at)
             flat.index_copy_(1, at, output.sub(values).mul_(output > 0))
             hidden_grad[part] = torch.bmm(error, weighted[part])
-            grad[part] = torch.bmm(error.transpose(1, 2), hidden[part]).mul_(weight[:, None])
-            self.bias.grad[part] = error.sum(1) * weight
+            found = torch.bmm(read.transpose(1, 2), error).mul_(weight[:, 0])
+            grad[part], self.bias.grad[part] = found[:, :width].transpose(1, 2), found[:, width]
 
     def _backward_output(self, labels: Tensor, hidden: Tensor, hidden_grad: Tensor) -> None:
         for part in self._chunks(labels.numel()):
