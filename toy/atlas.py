@@ -1,7 +1,7 @@
 """The atlas: a small world and its networks at each point of a grid, so that a claim has a map.
 
-A point is a ToyConfig; what was found at it is a plain dictionary, kept as a file of its own, so that an
-atlas that was stopped goes on.
+A point is a ToyConfig, in which several worlds are drawn; what was found at it is a plain dictionary, kept as
+a file of its own, so that an atlas that was stopped goes on.
 """
 
 import hashlib
@@ -9,28 +9,30 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from toy.anchors import pair_cosines
 from toy.config import ToyConfig
-from toy.model import train
+from toy.known import SHORT, anchor_runs, measure_run
+from toy.model import Trained, train
 from toy.world import World
 
-N_SEEDS = 10
+N_WORLDS, N_SEEDS = 5, 2
+"""Worlds of a point, each with draws of its own, and starts in each."""
 ANTIPODAL = -0.9
 """Pairs with a cosine below count as antipodal, above its opposite as parallel."""
-SHORT = 0.1
-"""A feature shorter than this share of the longest counts as not written; its pairs are told apart."""
 
 BASE = ToyConfig(
-    n_features=64, width=32, vocabulary=64, firing_rate=0.03, n_seeds=N_SEEDS, steps=800, batch=128
+    n_features=64, width=32, vocabulary=64, firing_rate=0.03, n_seeds=N_SEEDS, steps=500, batch=128
 )
 TWO = ToyConfig(
-    n_features=2, width=1, vocabulary=32, firing_rate=0.02, readout_width=16, n_seeds=N_SEEDS, steps=1000,
-    batch=256, grouped_share=1.0, conditionals=(0.0,), overlaps=(1.0,),
+    n_features=2, width=1, vocabulary=32, firing_rate=0.02, readout_width=16, n_seeds=N_WORLDS * N_SEEDS,
+    steps=1000, batch=256, grouped_share=1.0, conditionals=(0.0,), overlaps=(1.0,),
 )  # fmt: skip
 PARTIAL = replace(BASE, overlaps=(0.0, 0.25, 0.5, 0.75, 1.0), grouped_share=0.9375)
 KINDS = {
@@ -39,28 +41,40 @@ KINDS = {
     "ReLU regression, tied": {"readout": "relu"},
     "MLP, tied": {"readout": "mlp"},
 }
-SHARES = (0.0, 0.3, 0.6, 0.9, 0.97, 1.0)
+SHARES = (0.0, 0.3, 0.6, 0.9, 1.0)
+DECAYS = (0.1, 0.3, 1.0)
+ONE_WORLD = "two in one"
+"""The slice whose points have one world: two features with one output leave nothing to draw but samples."""
 
 
 def slices(seed: int = 0) -> dict[str, list[ToyConfig]]:
     """The points of each part of the atlas, in the order in which they are run."""
     two = [
         replace(TWO, reconstruction_share=share, **kind)
-        for kind, share in product(KINDS.values(), (0.1, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
+        for kind, share in product(KINDS.values(), (0.1, 0.3, 0.5, 0.6, 0.7, 0.9))
     ]
     deciding = [
         replace(PARTIAL, reconstruction_share=share, **kind)
-        for kind, share in product(KINDS.values(), (0.1, 0.3, 0.5, 0.7, 0.9, 0.97))
+        for kind, share in product(KINDS.values(), (0.1, 0.3, 0.5, 0.7, 0.9))
     ]
-    grid = [(0.0, rate) for rate in (0.03, 0.01, 0.1)] + [(0.3, 0.03)]
     phase = [
-        replace(BASE, weight_decay=decay, firing_rate=rate, width=width, reconstruction_share=share)
-        for (decay, rate), width, share in product(grid, (64, 32, 16, 8), SHARES)
+        replace(BASE, firing_rate=rate, width=width, reconstruction_share=share)
+        for rate, width, share in product((0.03, 0.01, 0.1), (32, 16, 8), SHARES)
+    ]
+    decay = [
+        replace(BASE, weight_decay=rate, width=width, reconstruction_share=share)
+        for rate, width, share in product(DECAYS, (32, 8), (0.3, 0.9))
     ]
     one = replace(BASE, reconstruction_share=0.9)
     size = [one, replace(one, steps=4 * one.steps)]
     size += [replace(one, n_features=256, width=128, vocabulary=256)]
-    parts = {"phase": phase, "deciding cell": deciding, "two in one": two, "size": size}
+    parts = {
+        "phase": phase,
+        "weight decay": decay,
+        "deciding cell": deciding,
+        "two in one": two,
+        "size": size,
+    }
     return {name: [replace(point, seed=seed) for point in points] for name, points in parts.items()}
 
 
@@ -70,48 +84,88 @@ def explore(
     """What was found at every point, with the name of its slice; points in the folder are not run again."""
     parts = slices(seed)
     total, done = sum(map(len, parts.values())), 0
-    folder.mkdir(parents=True, exist_ok=True)
-    code = toy_sha256()
     for name, points in parts.items():
+        n_worlds = 1 if name == ONE_WORLD else N_WORLDS
         for config in points:
-            key = hashlib.sha256(json.dumps([asdict(config), code], sort_keys=True).encode()).hexdigest()[:24]
-            path = folder / f"{key}.json"
-            if not path.is_file():
-                unfinished = path.with_suffix(f".{os.getpid()}")
-                unfinished.write_text(json.dumps(measure_point(config)), encoding="utf-8")
-                unfinished.replace(path)
-            yield name, json.loads(path.read_text(encoding="utf-8"))
+            make = partial(measure_point, config, n_worlds)
+            yield name, kept(folder, [asdict(config), n_worlds], make)
             done += 1
             if progress is not None:
                 progress(done, total)
 
 
-def measure_point(config: ToyConfig) -> dict:
-    """Train at one point: losses of each start, and of each cell the cosines' mean and shares by start.
+def explore_anchors(
+    seed: int, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> list[dict]:
+    """The rows of every anchor (toy.known.measure_run); runs in the folder are not made again."""
+    runs, rows = anchor_runs(seed), []
+    for done, run in enumerate(runs, 1):
+        names = [anchor.name for anchor in run.anchors]
+        rows += kept(folder, [asdict(run.config), names], partial(measure_run, run))
+        if progress is not None:
+            progress(done, len(runs))
+    return rows
 
-    `by_seed` are means over a cell's pairs in each start, `antipodal` and `parallel` shares of pairs beyond
-    +-0.9, `unwritten` shares of pairs of which one feature is shorter than a tenth of the longest.
+
+def kept(folder: Path, about: list, make: Callable[[], Any]) -> Any:
+    """What `make` gives, from the folder if the same code made it of the same thing before."""
+    key = hashlib.sha256(json.dumps([about, toy_sha256()], sort_keys=True).encode()).hexdigest()[:24]
+    path = folder / f"{key}.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps(make()), encoding="utf-8")
+        unfinished.replace(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def measure_point(config: ToyConfig, n_worlds: int = 1) -> dict:
+    """Train at one point: losses of each network, and of each cell the cosines' mean and shares by network.
+
+    Networks go world by world, each world with draws of its own and config.n_seeds starts. `by_seed` are
+    means over a cell's pairs, `antipodal` and `parallel` shares of pairs beyond +-0.9, `unwritten` shares of
+    pairs of which one feature is shorter than a tenth of the longest.
     """
-    world = World(config)
-    found = train(config, world)
+    losses: list[float] = []
+    cells: dict[tuple[str, float], dict] = {}
+    for number in range(n_worlds):
+        one = replace(config, seed=config.seed * n_worlds + number)
+        world = World(one)
+        found = train(one, world)
+        losses += found.losses.tolist()
+        n_pairs = {cell: len(pairs) for cell, pairs in pairs_by_overlap(world).items()}
+        for cell, numbers in cells_of(world, found).items():
+            whole = cells.setdefault(cell, {name: [] for name in numbers})
+            for name, values in numbers.items():
+                whole[name] += values
+    return {
+        "config": asdict(config),
+        "n_worlds": n_worlds,
+        "losses": losses,
+        "best": min(range(len(losses)), key=losses.__getitem__),
+        "cells": [
+            {"cooccurrence": cooccurrence, "overlap": overlap, "n_pairs": n_pairs[cooccurrence, overlap]}
+            | numbers
+            for (cooccurrence, overlap), numbers in cells.items()
+        ],
+    }
+
+
+def cells_of(world: World, found: Trained) -> dict[tuple[str, float], dict[str, list]]:
+    """Numbers of each cell by start, as measure_point names them."""
     length = found.directions.norm(dim=2)
     is_written = length > SHORT * length.amax(1, keepdim=True)
-    cells = []
-    for (cooccurrence, overlap), pairs in pairs_by_overlap(world).items():
+    cells = {}
+    for cell, pairs in pairs_by_overlap(world).items():
         cosines = pair_cosines(found.directions, pairs)
         both = is_written[:, pairs[:, 0]] & is_written[:, pairs[:, 1]]
-        cells.append(
-            {
-                "cooccurrence": cooccurrence,
-                "overlap": overlap,
-                "n_pairs": len(pairs),
-                "by_seed": cosines.mean(1).tolist(),
-                "antipodal": (cosines < ANTIPODAL).float().mean(1).tolist(),
-                "parallel": (cosines > -ANTIPODAL).float().mean(1).tolist(),
-                "unwritten": 1 - both.float().mean().item(),
-            }
-        )
-    return {"config": asdict(config), "losses": found.losses.tolist(), "best": found.best, "cells": cells}
+        cells[cell] = {
+            "by_seed": cosines.mean(1).tolist(),
+            "antipodal": (cosines < ANTIPODAL).float().mean(1).tolist(),
+            "parallel": (cosines > -ANTIPODAL).float().mean(1).tolist(),
+            "unwritten": (1 - both.float().mean(1)).tolist(),
+        }
+    return cells
 
 
 def pairs_by_overlap(world: World) -> dict[tuple[str, float], torch.Tensor]:
