@@ -1,6 +1,7 @@
 """From the points of an atlas to what it says: a sign for each cell at each point, and where all four hold.
 
-Starts of one world are the replicates: an interval is Student's t over them.
+Worlds are the replicates: an interval is Student's t over their means, or over starts where a point has one
+world.
 """
 
 import math
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from scipy.stats import t as student
 
 from compare import figures_atlas
+from compare.anchors import anchor_sentences, anchor_table, markdown
 from compare.figures import to_png
 from compare.page import check_folder, replace_folder, to_json
 
@@ -39,19 +41,21 @@ AXES = ("features_per_dimension", "firing_rate", "reconstruction_share", "weight
 
 
 def cell_table(found: Iterable[tuple[str, dict]]) -> pd.DataFrame:
-    """A row for each point and cell: mean cosine over starts with its 95 % interval, and the best start's."""
+    """A row for each point and cell: mean cosine over worlds with its 95 % interval, and the best start's."""
     rows = []
     for part, point in found:
         for cell in point["cells"]:
+            replicates = by_world(point, cell["by_seed"])
             rows.append(
                 point_row(part, point)
-                | {name: cell[name] for name in ("cooccurrence", "overlap", "n_pairs", "unwritten")}
-                | interval(cell["by_seed"])
+                | {name: cell[name] for name in ("cooccurrence", "overlap", "n_pairs")}
+                | interval(replicates)
                 | {
+                    "unwritten": float(np.mean(cell["unwritten"])),
                     "best": cell["by_seed"][point["best"]],
                     "antipodal": float(np.mean(cell["antipodal"])),
                     "parallel": float(np.mean(cell["parallel"])),
-                    "sign": sign_of(cell["by_seed"]),
+                    "sign": sign_of(replicates),
                 }
             )
     return pd.DataFrame(rows)
@@ -85,6 +89,9 @@ def point_table(found: Iterable[tuple[str, dict]]) -> pd.DataFrame:
             row |= {f"difference_{key}_{against}": value for key, value in interval(difference).items()}
             as_claimed = all(is_as_claimed(by_seed[name], CLAIMS[name]) for name in wanted)
             row[f"holds_{against}"] = as_claimed and is_as_claimed(together, "> 0")
+        apart = by_seed["exclusive, same"] + by_seed["exclusive, different"]
+        steep = (by_seed["co-occurring, same"] + by_seed["co-occurring, different"] - apart) / 2
+        row |= {f"steep_{key}": value for key, value in interval(steep).items()}
         antipodal = [cell["antipodal"] for cell in point["cells"] if cell["cooccurrence"] == "exclusive"]
         row["antipodal_exclusive"] = float(np.mean(antipodal))
         rows.append(row)
@@ -99,28 +106,35 @@ def point_row(part: str, point: dict) -> dict:
         "slice": part,
         "features_per_dimension": config["n_features"] / config["width"],
         **{name: config[name] for name in names},
-        "n_starts": config["n_seeds"],
+        "n_worlds": point["n_worlds"],
+        "n_networks": len(point["losses"]),
         "loss_best": min(point["losses"]),
         "loss_sd": float(np.std(point["losses"], ddof=1)),
     }
 
 
 def seeds_of(point: dict, cooccurrence: str, overlap: float) -> np.ndarray | None:
-    """Mean cosine of a cell in each start; None where the point's world has no such cell."""
+    """Mean cosine of a cell in each world; None where the point's worlds have no such cell."""
     for cell in point["cells"]:
         if (cell["cooccurrence"], cell["overlap"]) == (cooccurrence, overlap):
-            return np.array(cell["by_seed"])
+            return by_world(point, cell["by_seed"])
     return None
 
 
+def by_world(point: dict, values: Sequence[float]) -> np.ndarray:
+    """Means over the starts of each world; the starts themselves where there is one world."""
+    n_worlds = point["n_worlds"]
+    return np.array(values) if n_worlds == 1 else np.reshape(values, (n_worlds, -1)).mean(1)
+
+
 def interval(seeds: Sequence[float] | np.ndarray, level: float = 0.95) -> dict[str, float]:
-    """Mean over starts, with Student's t interval."""
+    """Mean over replicates, with Student's t interval."""
     mean, half = float(np.mean(seeds)), half_width(seeds, level)
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
 def half_width(seeds: Sequence[float] | np.ndarray, level: float) -> float:
-    """Half of the t interval of a mean; NaN for a single start."""
+    """Half of the t interval of a mean; NaN for a single replicate."""
     n = len(seeds)
     if n < 2:
         return math.nan
@@ -182,25 +196,58 @@ def summary(points: pd.DataFrame) -> list[str]:
     return said
 
 
-def atlas_results(found: Sequence[tuple[str, dict]], theory: Sequence[dict], about: dict) -> dict:
+def decay_summary(points: pd.DataFrame) -> list[str]:
+    """Whether more weight decay makes the cosine steeper in co-occurrence, wherever it was raised."""
+    said = []
+    raised = points[points["weight_decay"] > 0]
+    for (density, share), _ in raised.groupby(["features_per_dimension", "reconstruction_share"]):
+        where = (
+            (points["features_per_dimension"] == density)
+            & (points["reconstruction_share"] == share)
+            & (points["firing_rate"].isin(raised["firing_rate"]))
+        )
+        part = points[where].sort_values("weight_decay")
+        steep = ", ".join(
+            f"{row.steep_mean:+.2f} [{row.steep_low:+.2f}, {row.steep_high:+.2f}] at {row.weight_decay:g}"
+            for row in part.itertuples()
+        )
+        said.append(
+            f"Weight decay, {density:g} features a dimension, reconstruction {share:.0%} of the loss: "
+            f"co-occurring less exclusive pairs {steep}."
+        )
+    return said
+
+
+def atlas_results(
+    found: Sequence[tuple[str, dict]], anchors: Sequence[dict], theory: Sequence[dict], about: dict
+) -> dict:
     """Everything that an atlas says, as results.json keeps it: run, sentences, theory, tables, raw points.
 
-    `theory` has a row for each kind of network: kind, tied, readout, flip (equal lengths), flip_free or None.
+    `theory` has a row for each kind of network: kind, tied, readout, flip (equal lengths), flip_free or None;
+    `anchors` are the rows of toy.known.
     """
-    phase = point_table((part, point) for part, point in found if part == "phase")
+    phase = point_table((part, point) for part, point in found if part in ("phase", "weight decay"))
+    known = anchor_table(anchors)
     cells = cell_table(found)
     size = point_table((part, point) for part, point in found if part == "size")
     return {
         "run": about,
         "atlas": {
             "margin": MARGIN,
-            "summary": [*summary(phase), *deciding_summary(kinds_of(cells, theory))],
+            "summary": [
+                *summary(phase),
+                *decay_summary(phase),
+                *deciding_summary(kinds_of(cells, theory)),
+                *anchor_sentences(known),
+            ],
+            "anchors": known.to_dict("records"),
             "theory": list(theory),
             "points": phase.to_dict("records"),
             "size": size.to_dict("records"),
             "cells": cells.to_dict("records"),
         },
         "points": [{"slice": part, **point} for part, point in found],
+        "anchors": list(anchors),
     }
 
 
@@ -242,6 +289,7 @@ def write_atlas(results: dict, folder: Path) -> Path:
     points, cells = pd.DataFrame(atlas["points"]), kinds_of(pd.DataFrame(atlas["cells"]), atlas["theory"])
     points.to_csv(unfinished / "points.csv", index=False)
     cells.to_csv(unfinished / "cells.csv", index=False)
+    pd.DataFrame(atlas["anchors"]).to_csv(unfinished / "anchors.csv", index=False)
     drawn = dict(drawings(points, cells))
     for name, draw in drawn.items():
         (unfinished / f"{name}.png").write_bytes(to_png(draw))
@@ -253,8 +301,11 @@ def write_atlas(results: dict, folder: Path) -> Path:
 
 def drawings(points: pd.DataFrame, cells: pd.DataFrame) -> Iterable[tuple[str, Callable[[], Figure]]]:
     """Each figure by name, and how to draw it."""
-    for decay, part in points.groupby("weight_decay"):
-        yield f"phase-decay-{decay:g}", lambda part=part: figures_atlas.phase(part)
+    yield "phase", lambda: figures_atlas.phase(points[points["slice"] == "phase"])
+    raised = points[points["slice"] == "weight decay"]
+    if len(raised):
+        here = points[points["firing_rate"].isin(raised["firing_rate"])]
+        yield "weight-decay", lambda: figures_atlas.decay(here)
     exclusive = cells[(cells["slice"] == "deciding cell") & (cells["cooccurrence"] == "exclusive")]
     yield "deciding-cell", lambda: figures_atlas.deciding(exclusive)
     yield "two-in-one", lambda: figures_atlas.two_in_one(cells[cells["slice"] == "two in one"])
@@ -264,7 +315,8 @@ def readme(results: dict, names: Sequence[str]) -> str:
     """The atlas on one screen."""
     lines = ["# Atlas of the toy", "", f"Written by `{results['run']['command']}`; edit nothing here.", ""]
     lines += [f"- {sentence}" for sentence in results["atlas"]["summary"]]
-    lines += ["", "Grid and starts: `results.json`; every number: `points.csv`, `cells.csv`.", ""]
+    lines += ["", "Grid, worlds and starts: `results.json`; every number: `points.csv`, `cells.csv`."]
+    lines += ["", "## Known from elsewhere", "", *markdown(pd.DataFrame(results["atlas"]["anchors"])), ""]
     for name in names:
         lines += [f"## {name.replace('-', ' ')}", "", f"![{name}]({name}.png)", ""]
     return "\n".join(lines)

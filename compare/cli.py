@@ -109,10 +109,10 @@ def atlas(
     from compare.toy_arms import atlas_theory, explore_atlas
 
     check_folder(out)
-    found, toy_code = explore_atlas(seed, runs, partial(step, quiet=quiet))
+    found, anchors, toy_code = explore_atlas(seed, runs, partial(step, quiet=quiet))
     command = shlex.join(["cofire", *sys.argv[1:]])
     about = {"command": command, "seed": seed, "toy_sha256": toy_code, "versions": versions()}
-    results = atlas_results(found, atlas_theory(), about)
+    results = atlas_results(found, anchors, atlas_theory(), about)
     for sentence in results["atlas"]["summary"]:
         print(sentence)
     print(f"The atlas lies in {write_atlas(results, out)}")

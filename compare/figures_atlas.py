@@ -24,7 +24,7 @@ def phase(points: pd.DataFrame) -> Figure:
     """A row for each of the four cells, the difference in differences and the antipodal share.
 
     Columns are firing rates; in a panel, reconstruction's share of the loss (across) by features per
-    dimension (up). Numbers are means over starts; "?" marks a sign that is not certain. A frame: the post's
+    dimension (up). Numbers are means over worlds; "?" marks a sign that is not certain. A frame: the post's
     whole table holds there.
     """
     rates = sorted(points["firing_rate"].unique())
@@ -65,10 +65,36 @@ def draw_phase(axis: Axes, points: pd.DataFrame, quantity: str, colours: ScalarM
     axis.set_ylim(-0.5, len(densities) - 0.5)
 
 
+def decay(points: pd.DataFrame) -> Figure:
+    """The four cells by weight decay: a panel for each density and share of reconstruction.
+
+    Means over worlds; the zero line is what orthogonal pairs would give.
+    """
+    raised = points[points["weight_decay"] > 0]
+    places = list(raised.groupby(["features_per_dimension", "reconstruction_share"]).groups)
+    figure = Figure(figsize=(3.1 * len(places) + 1.6, 3.3), layout="constrained")
+    axes = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]
+    names = [name for name in QUANTITIES if ", " in name]
+    for axis, (density, share) in zip(axes, places, strict=True):
+        is_here = (points["features_per_dimension"] == density) & (points["reconstruction_share"] == share)
+        part = points[is_here].sort_values("weight_decay")
+        ticks = range(len(part))
+        for name, colour, mark in zip(names, COLOURS, "osD^", strict=False):
+            axis.plot(ticks, part[name], color=colour, marker=mark, label=name)
+        axis.axhline(0, color=INK, linewidth=0.8)
+        axis.set_xticks(ticks, [f"{rate:g}" for rate in part["weight_decay"]])
+        axis.set(
+            title=f"{density:g} features a dimension,\nreconstruction {share:.0%}", xlabel="weight decay"
+        )
+    axes[0].set_ylabel("mean cosine of the cell")
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
 def deciding(cells: pd.DataFrame) -> Figure:
     """Exclusive pairs by reconstruction's share: a panel a kind of network, a line a share of common votes.
 
-    Means over starts with 95 % intervals. Dashed: the flip by the equal-length argument for pairs of the same
+    Means over worlds with 95 % intervals. Dashed: the flip by the equal-length argument for pairs of the same
     output that share one dimension.
     """
     kinds = list(cells["kind"].unique())

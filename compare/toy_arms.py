@@ -102,15 +102,17 @@ def trained_toy(config: ToyConfig) -> "tuple[World, Trained]":
     return world, train(config, world)
 
 
-def explore_atlas(seed: int, runs: Path, step: Step) -> tuple[list[tuple[str, dict]], str]:
-    """Every point of the toys' atlas, with its slice, and the hash of the toy's code that measured them.
+def explore_atlas(seed: int, runs: Path, step: Step) -> tuple[list[tuple[str, dict]], list[dict], str]:
+    """Every point of the toys' atlas with its slice, the rows of its anchors, and the toy's code as a hash.
 
-    Points kept in `runs` by the same code are not run again.
+    What the same code left in `runs` is not run again.
     """
-    from toy.atlas import explore, toy_sha256
+    from toy.atlas import explore, explore_anchors, toy_sha256
 
+    with step("anchors") as progress:
+        anchors = explore_anchors(seed, runs / "atlas", progress)
     with step("atlas") as progress:
-        return list(explore(seed, runs / "atlas", progress)), toy_sha256()
+        return list(explore(seed, runs / "atlas", progress)), anchors, toy_sha256()
 
 
 def atlas_theory() -> list[dict]:

@@ -6,10 +6,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from compare.anchors import IN, OUT, RANK, SHOWN, UNSURE, anchor_sentences, anchor_table
 from compare.atlas import CELLS, atlas_results, cell_table, point_table, region, sign_of, write_atlas
 from compare.cli import app
 from toy import atlas as toy_atlas
-from toy.atlas import BASE, KINDS, PARTIAL, SHARES, TWO, explore, measure_point, slices
+from toy.atlas import BASE, KINDS, N_WORLDS, ONE_WORLD, PARTIAL, SHARES, TWO, explore, measure_point, slices
+from toy.known import few_features
 
 AS_CLAIMED = {"exclusive": (-0.5, -0.5), "independent": (-0.2, -0.2), "co-occurring": (0.0, 0.5)}
 
@@ -25,12 +27,45 @@ def planted(means: dict[str, tuple[float, float]], seed: int = 0, **changes: obj
             "by_seed": (means[cooccurrence][int(overlap)] + 0.02 * rng.normal(size=10)).tolist(),
             "antipodal": [0.5] * 10,
             "parallel": [0.0] * 10,
-            "unwritten": 0.0,
+            "unwritten": [0.0] * 10,
         }
         for cooccurrence, overlap in CELLS.values()
     ]
     config = asdict(replace(BASE, **changes))
-    return {"config": config, "losses": np.linspace(0.1, 0.2, 10).tolist(), "best": 3, "cells": cells}
+    losses = np.linspace(0.1, 0.2, 10).tolist()
+    return {"config": config, "n_worlds": 10, "losses": losses, "best": 3, "cells": cells}
+
+
+def anchor(values: list[float], low: float | None, high: float | None, **changes: object) -> dict:
+    """A row of an anchor with these values by start."""
+    about = {"name": "known", "quantity": "share", "source": "somebody", "setting": "here", "best": False}
+    return about | {"values": values, "low": low, "high": high, "config": {}} | changes
+
+
+def test_an_anchor_comes_out_where_its_whole_interval_lies_in_the_range():
+    rows = [
+        anchor([0.5, 0.52, 0.48], 0.35, 1.0),  # 1 is a share's own end, no bound
+        anchor([0.9, 1.0, 0.98], 0.35, 1.0),
+        anchor([0.1, 0.12, 0.11], 0.35, 1.0),
+        anchor([0.2, 0.5, 0.3], 0.35, 1.0),
+        anchor([1.0] * 80, 0.95, 1.0),  # Clopper and Pearson: .025 ** (1 / 80) = .955
+        anchor([1.0] * 40, 0.95, 1.0),  # .025 ** (1 / 40) = .912
+        anchor([0.1, 0.2], None, None),
+    ]
+    table = anchor_table(rows)
+    assert table["verdict"].tolist() == [IN, IN, OUT, UNSURE, IN, UNSURE, SHOWN]
+    assert table["low"][4] == pytest.approx(0.025 ** (1 / 80))
+    assert anchor_sentences(table)[0].startswith("3 of 6 anchors")
+
+
+def test_weight_decay_favours_low_rank_only_where_the_rank_falls():
+    def rank(values, width, decay):
+        return anchor(values, None, None, name=RANK, config={"width": width, "weight_decay": decay})
+
+    noise = 0.01 * np.random.default_rng(0).normal(size=10)
+    rows = [rank((4 + noise).tolist(), 4, 0.0), rank((3.5 - noise).tolist(), 4, 1.0)]
+    rows += [rank((6 + noise).tolist(), 6, 0.0), rank((6.5 - noise).tolist(), 6, 1.0)]
+    assert anchor_table(rows)["verdict"].tolist() == [IN, OUT]
 
 
 def test_a_planted_table_holds_and_a_table_with_one_cell_wrong_does_not():
@@ -59,11 +94,29 @@ def test_signs_are_certain_small_or_unknown():
     assert sign_of((1.0 * rng.normal(size=10)).tolist()) == "?"
 
 
-def test_the_grid_crosses_its_axes_with_ten_starts_a_point():
+def test_worlds_are_the_replicates_and_starts_within_them_are_not():
+    point = planted(AS_CLAIMED) | {"n_worlds": 2}
+    point["cells"][0]["by_seed"] = [0.0] * 5 + [1.0] * 5
+    row = cell_table([("phase", point)]).iloc[0]
+    assert row["mean"] == pytest.approx(0.5)
+    assert row["high"] - row["mean"] == pytest.approx(12.7062 * 0.5)  # t of one degree of freedom
+    assert row["n_networks"] == 10
+
+
+def test_a_point_draws_its_worlds_anew():
+    tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=2, steps=2)
+    point = measure_point(tiny, n_worlds=3)
+    assert len(set(point["losses"])) == 6
+    assert {len(cell["by_seed"]) for cell in point["cells"]} == {6}
+    assert point["losses"][:2] == measure_point(tiny)["losses"]  # the first world is the config's own
+
+
+def test_the_grid_crosses_its_axes_with_ten_networks_a_point():
     parts = slices()
     assert len(parts["phase"]) == len({json.dumps(asdict(point)) for point in parts["phase"]})
     assert {point.reconstruction_share for point in parts["phase"]} == set(SHARES)
-    assert all(point.n_seeds >= 10 for points in parts.values() for point in points)
+    assert all(point.n_seeds == 10 for point in parts.pop(ONE_WORLD))
+    assert all(point.n_seeds * N_WORLDS == 10 for points in parts.values() for point in points)
 
 
 def test_a_stopped_atlas_goes_on_with_what_it_has(tmp_path, monkeypatch):
@@ -72,7 +125,7 @@ def test_a_stopped_atlas_goes_on_with_what_it_has(tmp_path, monkeypatch):
     monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": points})
     first = next(explore(0, tmp_path))
     assert len(list(tmp_path.iterdir())) == 1
-    monkeypatch.setattr(toy_atlas, "measure_point", lambda config: measure_point(config) | {"new": True})
+    monkeypatch.setattr(toy_atlas, "measure_point", lambda *point: measure_point(*point) | {"new": True})
     found = list(explore(0, tmp_path))
     assert found[0] == first
     assert [("new" in point) for _, point in found] == [False, True]
@@ -89,10 +142,12 @@ def test_an_atlas_is_written_with_every_number_and_figure(tmp_path):
         | {"flip": 0.5, "flip_free": None}
         for kind, changes in KINDS.items()
     ]
-    results = atlas_results(found, theory, {"command": "cofire atlas"})
+    found += [("weight decay", planted(AS_CLAIMED, reconstruction_share=0.9, weight_decay=1.0))]
+    known = [anchor([0.5, 0.52, 0.48], 0.35, 1.0)]
+    results = atlas_results(found, known, theory, {"command": "cofire atlas"})
     folder = write_atlas(results, tmp_path / "atlas")
     assert {path.suffix for path in folder.iterdir()} == {".json", ".csv", ".png", ".md"}
-    assert "hold at 2 of the 2 points" in (folder / "README.md").read_text()
+    assert "hold at 3 of the 3 points" in (folder / "README.md").read_text()
     again = json.loads((folder / "results.json").read_text())
     assert len(cell_table((row.pop("slice"), row) for row in again["points"])) == len(
         results["atlas"]["cells"]
@@ -108,6 +163,7 @@ def test_the_command_writes_the_atlas(tmp_path, monkeypatch, capsys):
     deciding = replace(tiny, n_features=64, overlaps=PARTIAL.overlaps, grouped_share=PARTIAL.grouped_share)
     parts = {"phase": [tiny], "deciding cell": [deciding], "two in one": [two], "size": [tiny]}
     monkeypatch.setattr(toy_atlas, "slices", lambda seed: parts)
+    monkeypatch.setattr(toy_atlas, "anchor_runs", lambda seed: few_features()[:1])
     monkeypatch.setattr("toy.energy.flip_share", lambda two: 0.6)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:

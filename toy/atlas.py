@@ -55,19 +55,18 @@ def slices(seed: int = 0) -> dict[str, list[ToyConfig]]:
     ]
     deciding = [
         replace(PARTIAL, reconstruction_share=share, **kind)
-        for kind, share in product(KINDS.values(), (0.1, 0.3, 0.5, 0.7, 0.9))
+        for kind, share in product(KINDS.values(), (0.1, 0.4, 0.7, 0.9))
     ]
     phase = [
         replace(BASE, firing_rate=rate, width=width, reconstruction_share=share)
-        for rate, width, share in product((0.03, 0.01, 0.1), (32, 16, 8), SHARES)
+        for rate, width, share in product((0.03, 0.01, 0.1), (32, 8), SHARES)
     ]
     decay = [
         replace(BASE, weight_decay=rate, width=width, reconstruction_share=share)
-        for rate, width, share in product(DECAYS, (32, 8), (0.3, 0.9))
+        for rate, width, share in product(DECAYS, (32, 8), (0.9,))
     ]
     one = replace(BASE, reconstruction_share=0.9)
     size = [one, replace(one, steps=4 * one.steps)]
-    size += [replace(one, n_features=256, width=128, vocabulary=256)]
     parts = {
         "phase": phase,
         "weight decay": decay,

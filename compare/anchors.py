@@ -1,0 +1,124 @@
+"""What is known of toys from elsewhere, beside what was found: in range, out of it, or not certain.
+
+Rows come from toy.known: an anchor's name, quantity, source and range, the setting, and a value a start.
+Starts are the replicates: an interval is Student's t over them, or Clopper and Pearson's where each says yes
+or no.
+"""
+
+from collections.abc import Sequence
+from math import nan, sqrt
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+from scipy.stats import ttest_ind
+from statsmodels.stats.proportion import proportion_confint
+
+NATURAL = (-1.0, 0.0, 1.0)
+"""Ends of cosines, shares and lengths: a range that stops there is open on that side."""
+
+RANK = "weight decay favours low rank"
+"""The anchor that is about a difference between two settings, with weight decay and without."""
+
+OUT, IN, UNSURE, SHOWN = "does not come out", "comes out", "not certain", "shown only"
+
+
+def anchor_table(rows: Sequence[dict]) -> pd.DataFrame:
+    """A row an anchor and setting: what was expected, mean over starts with its 95 % interval, verdict."""
+    found = []
+    for row in [*(row for row in rows if row["name"] != RANK), *rank_rows(rows)]:
+        mean, low, high = row.get("interval") or interval(row["values"])
+        about = {name: row[name] for name in ("name", "setting", "quantity", "source")}
+        numbers = {"mean": mean, "low": low, "high": high, "n_starts": len(row["values"])}
+        verdict = judge((low, high), row["low"], row["high"])
+        of = "the quarter with the least loss" if row["best"] else "all"
+        found.append(about | {"expected": expected(row["low"], row["high"]), "starts": of} | numbers)
+        found[-1]["verdict"] = verdict
+    return pd.DataFrame(found)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval; NaN ends for a single value."""
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return mean, nan, nan
+    if set(values) <= {0.0, 1.0}:
+        low, high = proportion_confint(round(sum(values)), n, method="beta")
+        return mean, float(low), float(high)
+    half = float(student.ppf(0.975, n - 1) * np.std(values, ddof=1) / sqrt(n))
+    return mean, mean - half, mean + half
+
+
+def rank_rows(rows: Sequence[dict]) -> list[dict]:
+    """Effective rank with weight decay less that without, at each width (Welch's interval)."""
+    by_width: dict[int, dict[float, dict]] = {}
+    for row in rows:
+        if row["name"] == RANK:
+            by_width.setdefault(row["config"]["width"], {})[row["config"]["weight_decay"]] = row
+    found = []
+    for both in by_width.values():
+        without, with_decay = (both[decay] for decay in sorted(both))
+        test = ttest_ind(with_decay["values"], without["values"], equal_var=False).confidence_interval(0.95)
+        difference = float(np.mean(with_decay["values"]) - np.mean(without["values"]))
+        found.append(
+            with_decay
+            | {
+                "quantity": f"effective rank, less {np.mean(without['values']):.2f} without weight decay",
+                "low": None,
+                "high": 0.0,
+                "interval": (difference, float(test.low), float(test.high)),
+            }
+        )
+    return found
+
+
+def judge(found: tuple[float, float], low: float | None, high: float | None) -> str:
+    """Whether an interval lies in a range, outside of it, or across its end; a lone end is a strict bound."""
+    if low is None and high is None:
+        return SHOWN
+    above = -np.inf if low is None or low in NATURAL else low
+    below = np.inf if high is None or (low is not None and high in NATURAL) else high
+    if found[0] >= above and found[1] <= below:
+        return IN
+    return OUT if found[1] < above or found[0] > below else UNSURE
+
+
+def expected(low: float | None, high: float | None) -> str:
+    """A range in words."""
+    if low is None and high is None:
+        return ""
+    if low is None:
+        return f"< {high:g}"
+    return f"{low:g} to {high:g}"
+
+
+def anchor_sentences(table: pd.DataFrame) -> list[str]:
+    """How many anchors come out, and which do not."""
+    asked = table[table["verdict"] != SHOWN]
+    said = [f"{(asked['verdict'] == IN).sum()} of {len(asked)} anchors known from elsewhere come out."]
+    for verdict in (OUT, UNSURE):
+        part = asked[asked["verdict"] == verdict]
+        shown = "; ".join(
+            f"{row['name']} ({row['setting']}): {ends(row)}, expected {row['expected']}"
+            for row in part.to_dict("records")
+        )
+        if shown:
+            said.append(f"{verdict.capitalize()}: {shown}.")
+    return said
+
+
+def ends(row: dict) -> str:
+    """A mean with its interval."""
+    return f"{row['mean']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+
+
+def markdown(table: pd.DataFrame) -> list[str]:
+    """The table as lines of Markdown."""
+    lines = ["| anchor | setting | quantity | expected (source) | found [95 %] | starts | verdict |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for row in table.to_dict("records"):
+        lines.append(
+            f"| {row['name']} | {row['setting']} | {row['quantity']} | {row['expected']} ({row['source']}) | "
+            f"{ends(row)} | {row['n_starts']}, {row['starts']} | {row['verdict']} |"
+        )
+    return [line.replace("E[cos^2]", "E[cos²]").replace("|cosine|", "absolute cosine") for line in lines]
