@@ -76,7 +76,7 @@ def few_features() -> list[Run]:
         "their cosine",
         ELHAGE,
         first_pair,
-        -1,
+        -1.0,
         -0.95,
         True,
     )
@@ -85,7 +85,7 @@ def few_features() -> list[Run]:
         "its length",
         ELHAGE,
         lambda _, found: found.directions[:, 1].norm(dim=1),
-        0,
+        0.0,
         0.1,
         True,
     )
@@ -95,7 +95,7 @@ def few_features() -> list[Run]:
         OURS,
         lambda _, found: is_regular_polygon(found.directions).float(),
         0.95,
-        1,
+        1.0,
     )
     runs = [
         Run("firing rate 0.05", replace(two, firing_rate=0.05), (opposite,)),
@@ -115,20 +115,22 @@ def pairs_of_features() -> list[Run]:
     four = replace(together, n_features=4, n_seeds=20, steps=3000)
     crowded = replace(together, n_features=64, width=8, conditionals=(0.5,), n_seeds=5, steps=2000)
     size = "mean |cosine| of pairs"
-    room = Anchor("pairs that fire together are orthogonal with room", size, ELHAGE, pair_size, 0, 0.1, True)
+    room = Anchor(
+        "pairs that fire together are orthogonal with room", size, ELHAGE, pair_size, 0.0, 0.1, True
+    )
     none = Anchor(
         "pairs that fire together lie side by side without room",
         "mean cosine of pairs",
         ELHAGE,
         lambda world, found: pair_cosines(found.directions, all_pairs(world)).mean(1),
         0.8,
-        1,
+        1.0,
     )
     mixed = ToyConfig(vocabulary=8, votes=1, overlaps=(0.0,), n_seeds=3, steps=1500)
     share = "antipodal share (cosine < -0.9) of pairs"
     both = (
-        Anchor("exclusive pairs are antipodal with room", share, OURS, antipodal_of("exclusive"), 0.35, 1),
-        Anchor("independent pairs are not", share, OURS, antipodal_of("independent"), 0, 0.02),
+        Anchor("exclusive pairs are antipodal with room", share, OURS, antipodal_of("exclusive"), 0.35, 1.0),
+        Anchor("independent pairs are not", share, OURS, antipodal_of("independent"), 0.0, 0.02),
         Anchor(
             "feature dimensionalities sum to the width",
             "sum / width",
@@ -151,7 +153,7 @@ def rings() -> list[Run]:
     for width, decay in [(width, decay) for decay in (0.0, DECAY) for width in (2, 4, 6, 8, 12)]:
         if width < 6:
             expected = Anchor(
-                "a ring below six dimensions", "mean cosine of neighbours", PRIETO, neighbours, 0.3, 1, True
+                "a ring below six dimensions", "mean cosine of neighbours", PRIETO, neighbours, 0.3, 1.0, True
             )
         elif width < 12:
             expected = Anchor(
@@ -160,11 +162,11 @@ def rings() -> list[Run]:
                 PRIETO,
                 has_antipode,
                 0.5,
-                1,
+                1.0,
                 True,
             )
         else:
-            expected = Anchor("near identity in twelve", "largest |cosine|", PRIETO, largest, 0, 0.2, True)
+            expected = Anchor("near identity in twelve", "largest |cosine|", PRIETO, largest, 0.0, 0.2, True)
         rank = Anchor(
             "weight decay favours low rank", "effective rank of the directions", PRIETO, effective_rank
         )
@@ -183,7 +185,7 @@ def many_features() -> list[Run]:
         ELHAGE,
         near_half,
         0.5,
-        1,
+        1.0,
     )
     runs = [
         Run(
