@@ -358,11 +358,14 @@ def conclude(results: dict, rules: "Hypotheses", out: Path | None, quiet: bool, 
     from rich.console import Console
 
     from compare import ranks
+    from compare.beside import found_beside
     from compare.hypotheses import judge
     from compare.page import write_report
     from compare.terminal import show
 
     results["run"]["command"] = shlex.join(["cofire", *sys.argv[1:]])
+    if out and not results["quick"]:
+        results |= found_beside(out)
     judged = judge(results, rules)
     if not ranks.is_first():
         return judged["verdicts"]

@@ -24,6 +24,20 @@ TERMS = {
 }
 """Slopes by the names of compare.fit."""
 
+TESTS = {
+    "naive": "naive",
+    "hc1": "HC1",
+    "dyadic_floored": "dyadic sandwich",
+    "jackknife": "jackknife",
+    "default": "default (jackknife less HC1)",
+    "mantel_moments": "permutation, exact moments",
+    "mrqap_dsp": "permutation, semi-partialled",
+}
+"""Tests by their names in compare/calibration.py, those that forget shared features first."""
+
+HELD = (0.03, 0.075)
+"""Size of a test of 5 % that counts as kept."""
+
 EFFECTS = {"none": "raw", "additive": "feature effects", "product": "feature effects, activity"}
 
 
@@ -35,6 +49,11 @@ def measure_name(name: str) -> str:
 def term_name(name: str) -> str:
     """What a slope is on, in words."""
     return TERMS.get(name, name)
+
+
+def test_name(name: str) -> str:
+    """A test in words."""
+    return TESTS.get(name, name)
 
 
 def effects_name(name: str) -> str:

@@ -53,6 +53,10 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
                outputs, seeds, n_pairs, n_recovered, true, sae, true_recovered, sae_recovered, recovered,
                match, bias, low, high}],
                shape: [{name, and the rest as in an arm's, or problem}]}    may be left out
+    atlas: {command, sha256, summary: [str], theory, points, cells}     what `cofire atlas` found; see
+                                                                           compare/beside.py
+    calibration: {files: {name: sha256}, rows: [{table, world, effects, test, term, rejected, error,
+                  replicates}]}                                           may be left out
     comparison: [{toy, real, term, problem: str | null, toy_mean, toy_reliability, real_mean,
                   real_reliability, mean, se, low, high, df}]    may be left out; numbers if no problem
     verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p}]
@@ -78,6 +82,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare import figures, names, wording
+from compare.beside import by_test
 from compare.explorer import explorer_data
 from compare.sae_bias import by_sae
 from compare.sections import Tables, drawings, shown, tables
@@ -192,6 +197,8 @@ def environment() -> "Environment":
         measure_name=names.measure_name,
         effects_name=names.effects_name,
         term_name=names.term_name,
+        test_name=names.test_name,
+        by_test=by_test,
     )
     return made
 

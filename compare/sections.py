@@ -11,7 +11,16 @@ from functools import partial
 import pandas as pd
 from matplotlib.figure import Figure
 
-from compare import figures, figures_curve, figures_excess, figures_geometry, figures_rules, figures_seeds
+from compare import (
+    figures,
+    figures_calibration,
+    figures_curve,
+    figures_excess,
+    figures_geometry,
+    figures_rules,
+    figures_seeds,
+)
+from compare.beside import atlas_tables, calibration_tables
 from compare.names import pair_name
 from compare.sae_bias import bias_table
 from compare.seeds import seed_tables
@@ -106,6 +115,21 @@ def draw_seeds(made: Tables) -> Iterator[Drawing]:
     yield "seeds", lambda: figures_seeds.seed_plot(made["seeds"], made["seeds_together"])
 
 
+def draw_calibration(made: Tables) -> Iterator[Drawing]:
+    """Sizes of the tests, where nothing was planted."""
+    null = made["calibration"][made["calibration"]["world"] != "planted"]
+    if len(null):
+        yield "calibration", lambda: figures_calibration.size_plot(null)
+
+
+def draw_atlas(made: Tables) -> Iterator[Drawing]:
+    """Phase diagrams and the deciding cell."""
+    from compare.atlas import drawings  # it writes folders as the page does, and so imports the page
+
+    for name, draw in drawings(made["atlas_points"], made["atlas_cells"]):
+        yield f"atlas: {name}", draw
+
+
 def draw_equivalence(made: Tables) -> Iterator[Drawing]:
     """Curves of equivalence."""
     if len(made["equivalence"]):
@@ -182,6 +206,13 @@ SECTIONS = (
         tabulate=seed_tables,
         draw=draw_seeds,
     ),
+    Section(
+        "calibration",
+        "Calibration: whether the tests keep their word",
+        "Calibration",
+        tabulate=calibration_tables,
+        draw=draw_calibration,
+    ),
     Section("histogram", "All cosines, and the orthogonal blob", "All cosines", draw=draw_histograms),
     Section(
         "hidden",
@@ -192,6 +223,13 @@ SECTIONS = (
     ),
     Section("antipodal", "Antipodal pairs", "Antipodal pairs"),
     Section("examples", "Pairs of every cell", "Pairs", tabulate=examples),
+    Section(
+        "atlas",
+        "The atlas: where in the toys the table holds",
+        "Atlas of toys",
+        tabulate=atlas_tables,
+        draw=draw_atlas,
+    ),
     Section("reasons", "Every verdict with its reason", "Reasons", always=True),
     Section("methods", "Methods and limits", "Methods and limits", always=True),
     Section("again", "Make it again", "Make it again", always=True),

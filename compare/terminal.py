@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from compare.names import HELD
 from compare.wording import cell_name, compact, interval
 
 if TYPE_CHECKING:
@@ -17,10 +18,6 @@ SIGNS = {"CONFIRMED": "✓", "REFUTED": "✗", "UNDECIDED": "?", None: " "}
 """Read without colour as well."""
 
 SHORT = {"exclusive": "excl.", "independent": "indep.", "co-occurring": "co-occ."}
-
-
-HELD = (0.03, 0.075)
-"""Size of a 5 % test that counts as kept."""
 
 
 def calibration_table(table: "pd.DataFrame", effect: float) -> Table:

@@ -94,8 +94,22 @@ def example_results(*, quick: bool = False) -> dict:
         "arms": arms,
         "comparison": comparison(arms, ("log_odds", "js_split", "product")),
         "sae_bias": sae_bias(),
+        "calibration": {"files": {"null.csv": "5e" * 32}, "rows": calibration_rows()},
         "verdicts": [],
     }
+
+
+def calibration_rows() -> list[dict]:
+    """How often two tests rejected three slopes, where nothing and where something was planted."""
+    about = {"table": "null", "error": 0.01, "replicates": 500}
+    return [
+        about
+        | {"world": world, "effects": "none", "test": test, "term": term}
+        | {"rejected": round(share + 0.01 * k, 2)}
+        for world, shares in (("null", (0.4, 0.05)), ("planted", (0.9, 0.8)))
+        for test, share in zip(("naive", "default"), shares, strict=True)
+        for k, term in enumerate(("co", "sim", "co:sim"))
+    ]
 
 
 def sae_bias() -> dict:
