@@ -26,7 +26,7 @@ def found_beside(folder: Path) -> dict:
 
 
 def atlas_beside(place: Path) -> dict | None:
-    """Summary, theory, points and drawn cells of an atlas, and the command that made it."""
+    """Summary, theory, anchors, points and drawn cells of an atlas, and the command that made it."""
     path = place / "atlas" / "results.json"
     if not path.is_file():
         return None
@@ -38,6 +38,7 @@ def atlas_beside(place: Path) -> dict | None:
     cells = cells[cells["slice"].isin(SHOWN) & (cells["cooccurrence"] == "exclusive")]
     about = {"sha256": file_sha256(path), "command": results["run"]["command"]}
     kept = {name: atlas[name] for name in ("summary", "theory", "points")}
+    kept["anchors"] = atlas.get("anchors", [])  # an older atlas has none
     return about | kept | {"cells": cells.to_dict("records")}
 
 

@@ -32,7 +32,7 @@ def test_the_committed_atlas_is_on_the_page_of_a_report_beside_it(monkeypatch):
     page = render(results, made)
     assert "all four cells of the post’s table hold at 0 of the 80 points" in page  # noqa: RUF001
     drawn = dict(drawings(results, made))
-    assert {"atlas: phase-decay-0", "atlas: deciding-cell", "atlas: two-in-one"} < drawn.keys()
+    assert {"atlas: phase", "atlas: deciding-cell", "atlas: two-in-one"} < drawn.keys()
     assert isinstance(drawn["atlas: two-in-one"](), Figure)
 
 
