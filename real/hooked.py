@@ -46,8 +46,8 @@ def load_hooked(name: str) -> tuple[Hooked, object]:
         from transformer_lens import HookedTransformer
     except ImportError as error:
         raise ValueError(
-            f"expected the package transformer-lens for {name!r}, found none: install it with pip install "
-            "'cofire[tl]'."
+            f"expected the package transformer-lens, before its version 4, for {name!r}, found none: install "
+            "it with pip install 'cofire[tl]'."
         ) from error
     inner = HookedTransformer.from_pretrained_no_processing(name, device="cpu")
     return Hooked(inner), inner.tokenizer

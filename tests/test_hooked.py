@@ -88,3 +88,26 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformer_lens", None)
     with pytest.raises(ValueError, match=r"pip install 'cofire\[tl\]'"):
         LanguageModel.load("gelu-2l")
+
+
+@pytest.mark.filterwarnings("ignore:HookedTransformer is deprecated:DeprecationWarning")
+def test_a_real_hooked_transformer_goes_through_the_same_door(monkeypatch):
+    transformer_lens = pytest.importorskip("transformer_lens")
+    config = transformer_lens.HookedTransformerConfig(
+        n_layers=2, d_model=WIDTH, n_ctx=16, d_head=8, d_vocab=257, act_fn="gelu", seed=0
+    )
+    inner = transformer_lens.HookedTransformer(config)
+    inner.tokenizer = tiny_tokenizer()
+    monkeypatch.setattr(
+        transformer_lens.HookedTransformer, "from_pretrained_no_processing", lambda *_, **__: inner
+    )
+    model = LanguageModel.load("gelu-2l")
+    tokens = torch.randint(256, (2, 16), generator=torch.Generator().manual_seed(1))
+    logits, cache = inner.run_with_cache(tokens)
+    for site in ("blocks.0.hook_mlp_out", "blocks.1.hook_resid_pre", "blocks.1.mlp.hook_post"):
+        seen, outputs = model.run(tokens, site)
+        torch.testing.assert_close(seen, cache[site])
+        torch.testing.assert_close(outputs, logits.softmax(-1))
+    doubled, changed = model.run(tokens, "blocks.0.hook_mlp_out", replace=lambda site: 2 * site)
+    torch.testing.assert_close(doubled, 2 * cache["blocks.0.hook_mlp_out"])
+    assert not torch.allclose(changed, outputs)
