@@ -361,12 +361,15 @@ def conclude(results: dict, rules: "Hypotheses", out: Path | None, quiet: bool, 
     from compare.beside import found_beside
     from compare.hypotheses import judge
     from compare.page import write_report
+    from compare.sae_bias import cells_without_bias
     from compare.terminal import show
 
     results["run"]["command"] = shlex.join(["cofire", *sys.argv[1:]])
     if out and not results["quick"]:
         results |= found_beside(out)
     judged = judge(results, rules)
+    if "sae_bias" in judged:
+        judged["sae_bias"] |= {"beside": cells_without_bias(judged)}
     if not ranks.is_first():
         return judged["verdicts"]
     if not (quiet and out):

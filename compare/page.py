@@ -52,7 +52,9 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
     sae_bias: {sentences: [str], rows: [{directions: "learned" | "given", decoder, k, l0, cooccurrence,
                outputs, seeds, n_pairs, n_recovered, true, sae, true_recovered, sae_recovered, recovered,
                match, bias, low, high}],
-               shape: [{name, and the rest as in an arm's, or problem}]}    may be left out
+               shape: [{name, and the rest as in an arm's, or problem}]
+               [, beside: [{arm, cooccurrence, similarity, claim, verdict, written_low, written_high, mean,
+                            low, high, verdict_without, survives: bool, sentence}]]}    may be left out
     atlas: {command, sha256, summary: [str], theory, anchors, points, cells}  what `cofire atlas` found; see
                                                                            compare/beside.py
     calibration: {files: {name: sha256}, rows: [{table, world, effects, test, term, rejected, error,

@@ -14,6 +14,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from compare.cells import estimate
+from compare.verdicts import UNDECIDED, by_interval
 
 RECOVERED = 0.9
 """A true direction counts as recovered if its match has a cosine of so much with it, or more."""
@@ -153,8 +154,59 @@ def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def bias_table(results: dict) -> dict[str, pd.DataFrame]:
-    """sae_bias.csv: a row for each toy, SAE and cell."""
-    return {"sae_bias": pd.DataFrame(results["sae_bias"]["rows"])}
+    """sae_bias.csv: a row for each toy, SAE and cell; sae_beside.csv: one for each cell of a real arm."""
+    found = results["sae_bias"]
+    return {"sae_bias": pd.DataFrame(found["rows"]), "sae_beside": pd.DataFrame(found.get("beside", []))}
+
+
+def cells_without_bias(results: dict) -> list[dict]:
+    """A row for each cell of a real arm: what an SAE alone writes there, and the verdict with that taken off.
+
+    `written_low` to `written_high` holds the 95 % intervals of all SAEs that learned their decoder and
+    recovered enough of given directions, whatever their L0: nobody knows which of them an SAE of a language
+    model is like. `low` to `high` is what the cell's interval can be less any of these. Judged results in.
+    """
+    rows = [
+        row
+        for row in results["sae_bias"]["rows"]
+        if row["directions"] == "given" and row["decoder"] == "trained" and row["recovered"] >= ENOUGH
+    ]
+    found = []
+    for arm in results["arms"]:
+        for cell in arm["cells"] if arm["group"] == "real" else ():
+            outputs = {"similar": "same"}.get(cell["similarity"], cell["similarity"])
+            name = (cell["cooccurrence"], outputs)
+            own = [row for row in rows if (row["cooccurrence"], row["outputs"]) == name]
+            if own and cell["n_pairs"]:
+                about = {key: cell[key] for key in ("cooccurrence", "similarity", "claim", "verdict")}
+                row = {"arm": arm["name"]} | about | without_bias(cell, own)
+                found.append(row | {"sentence": sentence_of(row)})
+    return found
+
+
+def without_bias(cell: dict, rows: Sequence[dict]) -> dict:
+    """A cell's interval and verdict less what these SAEs wrote; UNDECIDED stays what it is."""
+    low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
+    left = {"mean": cell["mean"] - (low + high) / 2, "low": cell["low"] - high, "high": cell["high"] - low}
+    verdict = cell["verdict"]
+    if verdict != UNDECIDED:
+        verdict, _ = by_interval(left | {"margin": cell["margin"]}, cell["claim"])
+    written = {"written_low": low, "written_high": high}
+    return written | left | {"verdict_without": verdict, "survives": verdict == cell["verdict"]}
+
+
+def sentence_of(row: dict) -> str:
+    """What an SAE alone writes into a cell of a real arm, and whether the verdict is left without it."""
+    stays = (
+        f"the verdict on “{row['claim']}” stays {row['verdict']}"
+        if row["survives"]
+        else f"{row['verdict']} on “{row['claim']}” becomes {row['verdict_without']}"
+    )
+    return (
+        f"{row['arm']}, {row['cooccurrence']} with {row['similarity']} outputs: an SAE alone writes "
+        f"{row['written_low']:+.3f} to {row['written_high']:+.3f}; with that taken off, "
+        f"[{row['low']:+.3f}, {row['high']:+.3f}], {stays}."
+    )
 
 
 def by_sae(rows: Sequence[dict]) -> list[dict]:

@@ -129,6 +129,11 @@ def sae_bias() -> dict:
             {"name": "given directions, trained decoder, L0 below the truth: co-occurrence, less the true"}
             | estimate(0.25, 0.02, 2),
         ],
+        "beside": [
+            {"arm": "language model", "cooccurrence": "co-occurring", "similarity": "similar", "claim": "> 0"}
+            | {"verdict": "CONFIRMED", "written_low": 0.15, "written_high": 0.25, "mean": 0.01, "low": -0.04}
+            | {"high": 0.06, "verdict_without": "UNDECIDED", "survives": False, "sentence": "Made up."}
+        ],
     }
 
 

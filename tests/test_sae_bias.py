@@ -10,6 +10,7 @@ from compare.arms import SAE_ON_TOY, sae_on_toy
 from compare.run import ReportConfig
 from compare.sae_bias import (
     bias_rows,
+    cells_without_bias,
     match,
     numbers_on_toys,
     over_seeds,
@@ -73,6 +74,38 @@ def test_over_seeds_has_the_interval_of_the_differences():
     assert "+0.200" in sentence
     (sentence,) = sae_bias_sentences([found | {"recovered": 0.1}])
     assert "too few to say" in sentence
+
+
+def judged(mean: float, verdict: str, claim: str = "> 0") -> dict:
+    """A real arm with one cell of this mean, beside SAEs that write .1 to .3 into it."""
+    about = {"directions": "given", "decoder": "trained", "recovered": 0.9}
+    cell = {"cooccurrence": "co-occurring", "outputs": "same"}
+    rows = [about | cell | {"low": 0.1, "high": 0.2}, about | cell | {"low": 0.15, "high": 0.3}]
+    rows.append(rows[0] | {"high": 5.0, "recovered": 0.1})  # recovered too little to be read
+    rows.append(rows[0] | {"high": 5.0, "decoder": "isotropic"})
+    own = {"cooccurrence": "co-occurring", "similarity": "similar", "n_pairs": 50, "margin": 0.01}
+    own |= {"mean": mean, "low": mean - 0.05, "high": mean + 0.05, "claim": claim, "verdict": verdict}
+    empty = own | {"similarity": "different", "n_pairs": 0}
+    arms = [{"name": "model", "group": "real", "cells": [own, empty]}, {"group": "control", "cells": [own]}]
+    return {"arms": arms, "sae_bias": {"rows": rows}}
+
+
+@pytest.mark.parametrize(
+    ("mean", "verdict", "without"),
+    [
+        (0.5, "CONFIRMED", "CONFIRMED"),  # [.15, .45] is left
+        (0.2, "CONFIRMED", "UNDECIDED"),  # [-.15, .15]
+        (0.0, "UNDECIDED", "UNDECIDED"),
+        (-0.2, "REFUTED", "REFUTED"),
+    ],
+)
+def test_a_verdict_survives_only_where_it_stands_without_what_an_sae_writes(mean, verdict, without):
+    (row,) = cells_without_bias(judged(mean, verdict))
+    assert (row["written_low"], row["written_high"]) == (0.1, 0.3)
+    assert row["low"] == pytest.approx(mean - 0.05 - 0.3)
+    assert row["high"] == pytest.approx(mean + 0.05 - 0.1)
+    assert (row["verdict_without"], row["survives"]) == (without, verdict == without)
+    assert ("stays" in row["sentence"]) == row["survives"]
 
 
 @pytest.mark.slow
