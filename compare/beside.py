@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from compare.names import SLOPES
 from compare.provenance import file_sha256
 
 CALIBRATION = ["world", "effects", "test", "term", "rejected", "error", "replicates"]
@@ -71,9 +72,21 @@ def calibration_tables(results: dict) -> dict[str, pd.DataFrame]:
 
 
 def by_test(rows: list[dict]) -> list[dict]:
-    """A row a world, specification and test: share rejected by slope."""
+    """A row a world, specification and test of slopes: share rejected by slope."""
     found: dict[tuple, dict] = {}
     for row in rows:
+        if row["term"] not in SLOPES:
+            continue
         about = {name: row[name] for name in ("table", "world", "effects", "test", "replicates")}
         found.setdefault(tuple(about.values()), about)[row["term"]] = row["rejected"]
+    return list(found.values())
+
+
+def by_world(rows: list[dict]) -> list[dict]:
+    """A row for each test of cells and of directions (compare.calibration_tests): share rejected by world."""
+    found: dict[tuple, dict] = {}
+    for row in rows:
+        if row["term"] not in SLOPES:
+            about = {name: row[name] for name in ("table", "test", "term", "replicates")}
+            found.setdefault(tuple(about.values()), about)[row["world"]] = row["rejected"]
     return list(found.values())

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from compare.calibration_tests import calibrate_tests, redrawn
 from compare.design import Effects
 from compare.evidence import Evidence
+from compare.measures import cooccurrence_level, similarity_level
 from compare.pairs import pair_table
 from compare.permutation import permute
 from compare.progress import Progress
@@ -115,11 +117,9 @@ class MatchedWorld:
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """The same regressors with fresh directions."""
-        units = self.directions / np.linalg.norm(self.directions, axis=1, keepdims=True)
-        values, vectors = np.linalg.eigh(np.cov(units.T))
-        root = vectors * np.sqrt(np.maximum(values, 0))
-        fresh = units.mean(0) + rng.normal(size=units.shape) @ root.T
-        cosine = plant(cosines(fresh), self.cooccurrence, self.similarity, self.effect)
+        cosine = plant(
+            cosines(redrawn(self.directions, rng)), self.cooccurrence, self.similarity, self.effect
+        )
         return Drawn(cosine, self.cooccurrence, self.similarity, self.activity)
 
 
@@ -187,12 +187,13 @@ def calibrate_evidence(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Size and power of every test of a slope in worlds shaped like the Evidence at hand.
+    """Size and power of every test in worlds shaped like the Evidence at hand.
 
     Its co-occurrence, similarity and firing counts stay as they are; directions are drawn anew with the mean
     and covariance of its own. "null" plants nothing: a test of 5 % should reject in 5 % of replicates.
     "planted" adds `effect` standard deviations of the cosine to each slope. Raw slopes and those with feature
-    effects and activity (the default) stand side by side: rows as in `calibrate`, world and effects in front.
+    effects and activity (the default) stand side by side: rows as in `calibrate`, world and effects in front,
+    then tests of cells and of directions (compare.calibration_tests) with `effect` in a cell's mean.
     """
     table = pair_table(
         evidence,
@@ -216,23 +217,41 @@ def calibrate_evidence(
     }
     worlds = {"null": MatchedWorld(**given), "planted": MatchedWorld(**given, effect=(effect,) * 3)}
     parts = []
-    for number, (name, effects) in enumerate(product(worlds, ("none", "product"))):
+    settings = list(product(worlds, ("none", "product")))
 
-        def of_all(done: int, total: int | None, number: int = number) -> None:
+    def stage(number: int) -> Progress:
+        def tell(done: int, total: int | None) -> None:
             if progress is not None and total is not None:
-                progress(number * total + done, 4 * total)
+                progress(number * total + done, (len(settings) + 1) * total)
 
+        return tell
+
+    for number, (name, effects) in enumerate(settings):
         part = calibrate(
             worlds[name],
             replicates=replicates,
             seed=seed,
             effects=effects,
             permutations=permutations,
-            progress=of_all,
+            progress=stage(number),
         )
         part.insert(0, "world", name)
         part.insert(1, "effects", effects)
         parts.append(part)
+    ids = table.feature_ids
+    values = given["similarity"]
+    parts.append(
+        calibrate_tests(
+            given["directions"],
+            cooccurrence_level(evidence, ids, ids),
+            similarity_level(values, float(np.median(values[np.triu_indices(table.n, 1)]))),
+            np.asarray(evidence.counts)[ids] / evidence.n_tokens,
+            replicates=replicates,
+            effect=effect,
+            seed=seed,
+            progress=stage(len(settings)),
+        )
+    )
     return pd.concat(parts, ignore_index=True)
 
 

@@ -211,7 +211,7 @@ def calibrate(
     from compare.calibration import calibrate_evidence
     from compare.evidence import Evidence
     from compare.progress import step
-    from compare.terminal import calibration_table
+    from compare.terminal import calibration_table, other_tests_table
 
     with step("calibrating", quiet=quiet) as progress:
         table = calibrate_evidence(
@@ -224,6 +224,7 @@ def calibrate(
         )
     table.to_csv(out, index=False, lineterminator="\n")
     Console().print(calibration_table(table, effect))
+    Console().print(other_tests_table(table, effect))
     print(f"The table lies in {out}")
 
 

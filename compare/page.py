@@ -84,7 +84,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare import figures, names, wording
-from compare.beside import by_test
+from compare.beside import by_test, by_world
 from compare.explorer import explorer_data
 from compare.sae_bias import by_sae
 from compare.sections import Tables, drawings, shown, tables
@@ -201,6 +201,7 @@ def environment() -> "Environment":
         term_name=names.term_name,
         test_name=names.test_name,
         by_test=by_test,
+        by_world=by_world,
     )
     return made
 

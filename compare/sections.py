@@ -21,7 +21,7 @@ from compare import (
     figures_seeds,
 )
 from compare.beside import atlas_tables, calibration_tables
-from compare.names import pair_name
+from compare.names import SLOPES, pair_name
 from compare.sae_bias import bias_table
 from compare.seeds import seed_tables
 from compare.tables import TERMS, curve, effects, examples, excess_slopes, main_tables, rules
@@ -117,7 +117,8 @@ def draw_seeds(made: Tables) -> Iterator[Drawing]:
 
 def draw_calibration(made: Tables) -> Iterator[Drawing]:
     """Sizes of the tests, where nothing was planted."""
-    null = made["calibration"][made["calibration"]["world"] != "planted"]
+    slopes = made["calibration"][made["calibration"]["term"].isin(SLOPES)]
+    null = slopes[slopes["world"] != "planted"]
     if len(null):
         yield "calibration", lambda: figures_calibration.size_plot(null)
 

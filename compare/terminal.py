@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compare.names import HELD
+from compare.names import HELD, SLOPES
 from compare.wording import cell_name, compact, interval
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def calibration_table(table: "pd.DataFrame", effect: float) -> Table:
         f"{effect:g} sd",
         box=SIMPLE_HEAD,
     )
+    table = table[table["term"].isin(SLOPES)]
     terms = list(table["term"].unique())
     for heading in ("effects", "test"):
         shown.add_column(heading)
@@ -37,6 +38,22 @@ def calibration_table(table: "pd.DataFrame", effect: float) -> Table:
         shares = rows.set_index(["world", "term"])["rejected"]
         cells = [size_and_power(shares["null", term], shares["planted", term]) for term in terms]
         shown.add_row(effects, test, *cells)
+    return shown
+
+
+def other_tests_table(table: "pd.DataFrame", effect: float) -> Table:
+    """The same for tests of cells and of directions, a line a test and what it tests."""
+    shown = Table(
+        title=f"at 5 % as well: size / power at {effect:g} sd in a cell's mean, or antipodal pairs planted",
+        box=SIMPLE_HEAD,
+    )
+    for heading in ("test", "of"):
+        shown.add_column(heading)
+    shown.add_column("size / power", justify="right", no_wrap=True)
+    table = table[~table["term"].isin(SLOPES)]
+    for (test, term), rows in table.groupby(["test", "term"], sort=False):
+        shares = rows.set_index("world")["rejected"]
+        shown.add_row(test, term, size_and_power(shares["null"], shares["planted"]))
     return shown
 
 

@@ -100,9 +100,12 @@ def example_results(*, quick: bool = False) -> dict:
 
 
 def calibration_rows() -> list[dict]:
-    """How often two tests rejected three slopes, where nothing and where something was planted."""
+    """How often two tests rejected three slopes, and one a cell's mean, where nothing and where something was
+    planted.
+    """
     about = {"table": "null", "error": 0.01, "replicates": 500}
-    return [
+    cell = about | {"effects": "none", "test": "cell mean", "term": "exclusive, similar < 0"}
+    slopes = [
         about
         | {"world": world, "effects": "none", "test": test, "term": term}
         | {"rejected": round(share + 0.01 * k, 2)}
@@ -110,6 +113,7 @@ def calibration_rows() -> list[dict]:
         for test, share in zip(("naive", "default"), shares, strict=True)
         for k, term in enumerate(("co", "sim", "co:sim"))
     ]
+    return [*slopes, cell | {"world": "null", "rejected": 0.04}, cell | {"world": "planted", "rejected": 0.6}]
 
 
 def sae_bias() -> dict:

@@ -8,7 +8,7 @@ from example_results import calibration_rows, example_results
 from matplotlib.figure import Figure
 
 from compare import figures_calibration
-from compare.beside import by_test, found_beside
+from compare.beside import by_test, by_world, found_beside
 from compare.hypotheses import judge, load
 from compare.page import render
 from compare.provenance import file_sha256
@@ -49,6 +49,8 @@ def test_calibrations_are_read_with_their_hashes_and_put_by_test(tmp_path):
         ("naive", 0.4, 0.42),
         ("default", 0.05, 0.07),
     ]
+    (cell,) = by_world(calibration_rows())
+    assert (cell["test"], cell["null"], cell["planted"]) == ("cell mean", 0.04, 0.6)
 
 
 def test_a_table_of_something_else_is_refused_by_name(tmp_path):

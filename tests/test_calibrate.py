@@ -18,7 +18,7 @@ from compare.calibration import (
     plant,
 )
 from compare.evidence import measure
-from compare.terminal import calibration_table, size_and_power
+from compare.terminal import calibration_table, other_tests_table, size_and_power
 
 PAIRS = np.triu_indices(60, 1)
 
@@ -116,8 +116,12 @@ def test_worlds_shaped_like_evidence_give_size_and_power():
     default = table[table["test"] == "default"].set_index(["world", "effects", "term"])["rejected"]
     assert default.loc["null"].max() <= 5 / 20
     assert default.loc["planted"].min() > 0.5
+    slopes = table[table["term"].isin(SLOPES)]
     shown = calibration_table(table, 0.5)
-    assert shown.row_count == table[["effects", "test"]].drop_duplicates().shape[0]
+    assert shown.row_count == slopes[["effects", "test"]].drop_duplicates().shape[0]
+    others = table[~table["term"].isin(SLOPES)]
+    shown = other_tests_table(table, 0.5)
+    assert shown.row_count == others[["test", "term"]].drop_duplicates().shape[0] > 10
     assert size_and_power(0.05, 0.8) == "5.0 / 80"
     assert size_and_power(0.2, 1.0) == "! 20.0 / 100"
 
