@@ -98,22 +98,31 @@ TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
 SCRIPTS = ("vendor/plotly-basic.min.js", "templates/report.js")
 """Written into the page, which asks nothing of any network."""
 
+WORDS = ("problem", "control_of", "claim", "verdict", "reason", "best")
+"""Keys of results whose value is text or nothing."""
+
 PICTURES = ("cells",)
 """Figures that lie beside the page as PNG as well."""
 
 
 def write_report(results: dict, folder: Path) -> Path:
-    """Write the report of judged results; an older report there is replaced once the new one is whole."""
+    """Write the report of judged results; an older report there is replaced once the new one is whole.
+
+    The page is made of the text of results.json, so that it comes out the same from a file: give
+    from_json(text).
+    """
     folder = Path(folder)
     check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
+    text = to_json(results)
+    results = from_json(text)
     made = tables(results)
     for name, table in made.items():
         table.to_csv(unfinished / f"{name}.csv", index=False, lineterminator="\n")
-    (unfinished / "results.json").write_text(to_json(results), encoding="utf-8")
+    (unfinished / "results.json").write_text(text, encoding="utf-8")
     (unfinished / PAGE).write_text(render(results, made), encoding="utf-8")
     for name, draw in drawings(results, made):
         if name in PICTURES:
@@ -155,6 +164,21 @@ def without_nan(value: object) -> object:
     if isinstance(value, list | tuple):
         return [without_nan(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def from_json(text: str) -> dict:
+    """The results that to_json made this text of: null is NaN again where a number belongs."""
+    found = json.loads(text)
+    return {key: value if key == "run" else with_nan(value) for key, value in found.items()}
+
+
+def with_nan(value: object) -> object:
+    """The same, None as NaN but where the key names WORDS."""
+    if isinstance(value, dict):
+        return {key: one if key in WORDS else with_nan(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [with_nan(one) for one in value]
+    return math.nan if value is None else value
 
 
 def render(results: dict, made: Tables) -> str:
@@ -223,7 +247,7 @@ def typographic(text: str) -> str:
 
 def percent(share: float | None, digits: int = 0) -> str:
     """A share in percent; a dash where it is not known."""
-    return "\N{EN DASH}" if share is None else f"{100 * share:.{digits}f} %"
+    return "\N{EN DASH}" if share is None or share != share else f"{100 * share:.{digits}f} %"
 
 
 def quantity(value: object) -> str:

@@ -75,7 +75,7 @@ def maps(results: dict) -> pd.DataFrame:
     for arm in results["arms"]:
         post = arm["map"]
         count = np.array(post["count"], dtype=np.float64)
-        mean = np.array([[0.0 if value is None else value for value in row] for row in post["mean"]])
+        mean = np.array([[value or 0.0 for value in row] for row in post["mean"]])
         total = np.nan_to_num(mean) * count
         about = {"arm": arm["name"], "group": arm["group"]}
         about |= {"x_label": post["x_label"], "y_label": post["y_label"]}

@@ -10,7 +10,7 @@ from example_results import example_results
 
 from compare import wording
 from compare.hypotheses import judge, load
-from compare.page import quantity, render, to_json, write_report
+from compare.page import from_json, quantity, render, to_json, write_report
 from compare.sections import tables
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -160,9 +160,17 @@ def test_results_are_valid_json_without_nan_and_come_back_equal(folder, judged):
     }
 
 
-def test_the_same_results_give_the_same_bytes(judged, tmp_path, monkeypatch):
+def test_the_same_results_give_the_same_bytes_from_memory_and_from_disk(tmp_path, monkeypatch):
     monkeypatch.setattr("compare.page.inline", lambda draw: "<svg></svg>")  # figures have a test of their own
-    first, again = (write_report(judged, tmp_path / name).parent for name in ("first", "again"))
+    results = example_results()
+    nothing = {name: float("nan") for name in ("mean", "se", "low", "high")}
+    for arm in results["arms"][3:]:  # undefined numbers, of controls as well
+        arm["cells"][4] |= nothing | {"problem": "no pair falls into this cell"}
+        arm["rules"] |= {"ceiling": float("nan"), "best": None}
+    first = write_report(judge(results, load()), tmp_path / "first").parent
+    from_disk = from_json((first / "results.json").read_text(encoding="utf-8"))
+    again = write_report(from_disk, tmp_path / "again").parent
+    assert len(list(again.iterdir())) == len(list(first.iterdir()))
     for path in sorted(first.iterdir()):
         assert path.read_bytes() == (again / path.name).read_bytes()
 
@@ -200,6 +208,18 @@ def test_a_folder_that_is_no_report_is_refused_and_kept(judged, tmp_path):
     with pytest.raises(ValueError, match="expected a new folder or a report, found something else"):
         write_report(judged, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_null_is_a_number_that_is_undefined_where_a_number_belongs_and_nothing_where_a_word_does():
+    results = {
+        "arms": [{"control_of": None, "cells": [{"mean": float("nan"), "problem": None}], "width": 3}],
+        "run": {"config": {"limit": None}},
+    }
+    found = from_json(to_json(results))
+    (arm,) = found["arms"]
+    assert (arm["control_of"], arm["cells"][0]["problem"], arm["width"]) == (None, None, 3)
+    assert arm["cells"][0]["mean"] != arm["cells"][0]["mean"]
+    assert found["run"] == results["run"]
 
 
 @pytest.mark.parametrize("kept", [["toy"], ["real"], ["real", "control"]])
