@@ -17,16 +17,10 @@ import scipy.sparse
 import torch
 from scipy.spatial.distance import cdist
 
-from compare.kernels import (
-    CofiringRows,
-    Events,
-    add_outputs,
-    as_rows,
-    cofire_blocks,
-    js_divergence,
-    output_totals,
-)
-from compare.progress import Step
+from compare.bench_pairs import COFIRING, ONE_PASS, costs, count_pairs, firings
+from compare.bench_whole import divergence_to_the_end
+from compare.kernels import add_outputs, as_rows, cofire_blocks, js_divergence, output_totals
+from compare.progress import TIMINGS, Step, duration
 from compare.provenance import code_sha256, versions
 from compare.regress import fit
 
@@ -43,8 +37,12 @@ class Case(NamedTuple):
     """Largest difference of ours from the most exact of the others."""
 
 
-def bench(quick: bool, step: Step) -> dict:
-    """Every case as plain numbers: machine, versions, and seconds a unit with the ratio to ours."""
+def bench(quick: bool, step: Step, whole: Path | None = None, report: Path | None = None) -> dict:
+    """Every case as plain numbers: machine, versions, and seconds a unit with the ratio to ours.
+
+    With `whole`, a folder that holds its tiles, the divergence of all pairs at the post's size as well. With
+    `report`, a folder that a report lies in, where the minutes of that went.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -54,8 +52,19 @@ def bench(quick: bool, step: Step) -> dict:
         for make in (divergence, cofiring, mean_outputs, regression):
             with step(f"bench: {make.__name__.replace('_', ' ')}"):
                 cases.append(make(quick))
+        n, large = (1024, 2048) if quick else (16_384, 65_536)
+        with step(f"bench: passes over all pairs of {n:,} features"):
+            found["passes"] = costs(n)
+        with step(f"bench: passes over all pairs of {large:,} features"):
+            found["passes"] += costs(large, (ONE_PASS, COFIRING))
+        if whole is not None:
+            with step("bench: the whole divergence") as progress:
+                sizes = (1100, 500) if quick else (16_384, 48_262)
+                found["whole"] = divergence_to_the_end(whole, *sizes, progress)
     finally:
         torch.set_num_threads(threads)
+    if report is not None:
+        found["minutes"] = json.loads((report / TIMINGS).read_text(encoding="utf-8"))
     rows = [
         {"case": case.title, "way": way, "unit": case.unit, "seconds": taken}
         | {"times_ours": taken / case.seconds[OURS], "largest_error": case.error if way == OURS else None}
@@ -91,7 +100,48 @@ def table(found: dict) -> str:
         error = rows["largest_error"].iloc[0]
         if pd.notna(error):
             lines += ["", f"Largest difference from float64: {error:.1e}."]
+    lines += pass_lines(found["passes"])
+    lines += whole_lines(found["whole"]) if "whole" in found else []
+    lines += minute_lines(found["minutes"]) if "minutes" in found else []
     return "\n".join(lines) + "\n"
+
+
+def pass_lines(passes: list[dict]) -> list[str]:
+    """What passes over all pairs cost."""
+    lines = ["", "## Passes over all pairs, beyond the divergence", ""]
+    lines += ["| | features | core-seconds | ns a pair | peak memory, GB |", "|---|---:|---:|---:|---:|"]
+    for row in passes:
+        n, seconds = row["n_features"], row["seconds"]
+        each = seconds / (n * (n - 1) / 2) * 1e9
+        lines.append(
+            f"| {row['pass']} | {n:,} | {seconds:,.1f} | {each:,.0f} | {row['peak_bytes'] / 1e9:.2f} |"
+        )
+    return lines
+
+
+def whole_lines(whole: dict) -> list[str]:
+    """The whole divergence in a sentence."""
+    sizes = f"{whole['n_features']:,} features, vocabulary {whole['vocabulary']:,}"
+    return [
+        "",
+        f"## The whole divergence, {sizes}",
+        "",
+        f"All {whole['pairs']:,} pairs, one thread: {whole['cpu']:,.0f} core-seconds, {whole['wall']:,.0f} s "
+        f"by the clock. Largest difference from float64 at {whole['checked']} pairs drawn at random: "
+        f"{whole['error']:.1e} nats; two equal rows in different tiles are {whole['equal_rows']:g} apart.",
+    ]
+
+
+def minute_lines(minutes: dict[str, list[float]]) -> list[str]:
+    """Where the time of a report went, longest first."""
+    lines = [
+        "",
+        f"## Where the time of a report goes: {duration(sum(wall for wall, _ in minutes.values()))}",
+        "",
+    ]
+    lines += ["| | seconds | core-seconds |", "|---|---:|---:|"]
+    longest = sorted(minutes.items(), key=lambda item: -item[1][0])
+    return lines + [f"| {title} | {wall:.0f} | {cpu:.0f} |" for title, (wall, cpu) in longest if wall >= 0.5]
 
 
 def cpu_seconds(work: Callable[[], object], repeats: int = 3) -> float:
@@ -148,14 +198,6 @@ def divergence(quick: bool) -> Case:
     return Case(title, "pair", seconds, float(error))
 
 
-def firings(n: int, active: int, n_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features, offsets and activations of tokens that each fire so many features, spread evenly."""
-    rng = np.random.default_rng(0)
-    features = rng.integers(0, n // active, (n_tokens, active)) + np.arange(0, n, n // active)
-    values = rng.random(n_tokens * active, dtype=np.float32)
-    return features.astype(np.int32).ravel(), np.arange(0, n_tokens * active + 1, active), values
-
-
 def cofiring(quick: bool) -> Case:
     """Co-firing counts with and without second moments."""
     n, active, n_tokens = (2048, 32, 20_000) if quick else (16_384, 32, 262_144)
@@ -165,8 +207,7 @@ def cofiring(quick: bool) -> Case:
     dense = torch.from_numpy(sparse[:256].toarray()).double()
 
     def with_moments() -> None:
-        for _ in CofiringRows([Events(features, offsets, n, values)]):
-            pass
+        count_pairs(features, offsets, values, n)
 
     def counts_alone() -> None:
         for _ in cofire_blocks(features, offsets, n):

@@ -2,21 +2,25 @@
 
 import resource
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
+import torch
 
-from compare.design import Prepared, interaction
 from compare.evidence import Evidence
-from compare.kernels import add_to_grid
-from compare.pairs import PairTable
-from compare.permutation import moments
+from compare.kernels import CofiringRows, Events, add_to_grid
+from compare.pairs import PairSource, PairTable
+from compare.permutation import Permutation, permute
 from compare.regress import fit
 from compare.tiles import unit_rows
 
 COOCCURRENCE = ("phi", "log_odds", "jaccard")
 N_TOKENS = 10_000_000
+ONE_PASS = "one pass: cosines, three measures, grid, bins, extremes"
+COFIRING = "co-firing with second moments, 262,144 tokens, 64 active"
 
 
 def drawn_table(n: int, width: int = 512) -> PairTable:
@@ -36,7 +40,7 @@ def drawn_table(n: int, width: int = 512) -> PairTable:
         counts=counts,
         cofiring=np.lib.stride_tricks.sliding_window_view(along, n),
         activation_sums=counts.astype(float),
-        activation_second=np.zeros((0, 0), np.float32),
+        activation_second=np.broadcast_to(np.float32(0), (n, n)),
         moments_mean=np.zeros(0),
         moments_covariance=np.zeros((0, 0)),
         output_halves=np.zeros((2, n, 0), np.float32),
@@ -54,7 +58,7 @@ def one_pass(table: PairTable) -> tuple[np.ndarray, ...]:
     counts, sums, bins = np.zeros((64, 64), np.int64), np.zeros((64, 64)), np.zeros(200, np.int64)
     lowest, highest = np.full(table.n, np.inf), np.full(table.n, -np.inf)
     for rows, cols, tile in table.tiles():
-        add_to_grid(tile["phi"], tile["log_odds"], tile["cosine"], (-0.1, 0.1, -5, 5), counts, sums)
+        add_to_grid(tile["phi"], tile["log_odds"], tile["cosine"], (-0.1, 0.1, -5.0, 5.0), counts, sums)
         bins += np.histogram(tile["cosine"], 200, (-1, 1))[0]
         for features, axis in ((rows, 1), (cols, 0)):
             here = np.fmin.reduce(tile["cosine"], axis), np.fmax.reduce(tile["cosine"], axis)
@@ -63,32 +67,52 @@ def one_pass(table: PairTable) -> tuple[np.ndarray, ...]:
     return counts, sums, bins, lowest, highest
 
 
-def sums_by_feature(table: PairTable) -> Prepared:
-    """What every regression and permutation needs of the pairs: means, then products by feature."""
-    source = table.source("log_odds", "jaccard")
-    given = {"mask": None, "covariates": None, "effects": "none", "center": True, "activity": None}
-    return interaction(source, None, None, **given)
+def source(table: PairTable) -> PairSource:
+    """The cosine and two measures of such a table, for a regression."""
+    return table.source("log_odds", "jaccard")
 
 
-PASSES = {
-    "one pass: cosines, three measures, grid, bins, extremes": one_pass,
-    "sums by feature, and Mantel's moments from them": lambda table: moments(sums_by_feature(table)),
-    "least squares, sandwich, jackknife": lambda table: fit(table.source("log_odds", "jaccard")),
+def mantel(table: PairTable) -> Permutation:
+    """Permutation tests of the regression's slopes from exact moments."""
+    return permute(source(table), method="moments")
+
+
+def firings(n: int, active: int, n_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, offsets and activations of tokens that each fire so many features, spread evenly."""
+    rng = np.random.default_rng(0)
+    features = rng.integers(0, n // active, (n_tokens, active)) + np.arange(0, n, n // active)
+    values = rng.random(n_tokens * active, dtype=np.float32)
+    return features.astype(np.int32).ravel(), np.arange(0, n_tokens * active + 1, active), values
+
+
+def count_pairs(features: np.ndarray, offsets: np.ndarray, values: np.ndarray, n: int) -> None:
+    """Co-firing counts and second moments, some rows at a time and never all of them."""
+    for _ in CofiringRows([Events(features, offsets, n, values)]):
+        pass
+
+
+PASSES: dict[str, Callable[[int], Callable[[], object]]] = {
+    ONE_PASS: lambda n: partial(one_pass, drawn_table(n)),
+    "sums by feature, and Mantel's moments from them": lambda n: partial(mantel, drawn_table(n)),
+    "least squares with sandwich and jackknife": lambda n: partial(fit, source(drawn_table(n))),
+    COFIRING: lambda n: partial(count_pairs, *firings(n, 64, 262_144), n),
 }
+"""What a pass does for n features, made ready."""
 
 
 def cost(name: str, n: int) -> dict:
-    """CPU seconds of a pass over n features and the process's peak memory, inputs and code included."""
-    table = drawn_table(n)
-    PASSES[name](drawn_table(64))  # compiled before
+    """CPU seconds of a pass over n features on one thread, and its process's peak memory, all included."""
+    torch.set_num_threads(1)
+    PASSES[name](128)()  # compiled before
+    work = PASSES[name](n)
     start = time.process_time()
-    PASSES[name](table)
+    work()
     seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"pass": name, "n_features": n, "seconds": seconds, "peak_bytes": peak}
 
 
-def costs(n: int, names: tuple[str, ...] = tuple(PASSES)) -> list[dict]:
+def costs(n: int, names: Iterable[str] = PASSES) -> list[dict]:
     """The cost of passes, each in a process of its own."""
     rows = []
     for name in names:

@@ -270,7 +270,15 @@ def train_sae(
 
 
 @app.command()
-def bench(quick: Quick = None, out: Folder = Path("reports/bench"), quiet: Quiet = False) -> None:
+def bench(
+    quick: Quick = None,
+    whole: Annotated[
+        Path | None, typer.Option(help="Also the divergence of all pairs to its end; tiles are kept here.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="A report's folder: where its minutes went.")] = None,
+    out: Folder = Path("reports/bench"),
+    quiet: Quiet = False,
+) -> None:
     """Time each kernel beside what it replaces, on this machine.
 
     Example: cofire bench --quick -o bench
@@ -279,7 +287,7 @@ def bench(quick: Quick = None, out: Folder = Path("reports/bench"), quiet: Quiet
     from compare.bench import table, write_bench
     from compare.progress import step
 
-    found = measure_all(bool(quick), partial(step, quiet=quiet))
+    found = measure_all(bool(quick), partial(step, quiet=quiet), whole, report)
     print(table(found))
     print(f"The table lies at {write_bench(found, out)}")
 
@@ -344,14 +352,15 @@ def write_page(
     from compare.arms import sae_on_toys
     from compare.hypotheses import load
     from compare.page import check_folder
-    from compare.progress import step
+    from compare.progress import Timed, step
     from compare.run import run
 
     check_folder(out)
-    show_progress = partial(step, quiet=quiet)
+    show_progress = Timed(partial(step, quiet=quiet))
     results = run(arms, config, runs, show_progress)
     results["sae_bias"] = sae_on_toys(config, show_progress)
     conclude(results, load(), out, quiet, verbose)
+    show_progress.save(out)
 
 
 def conclude(results: dict, rules: "Hypotheses", out: Path | None, quiet: bool, verbose: bool) -> list[dict]:

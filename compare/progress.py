@@ -1,9 +1,11 @@
 """One line of progress, with time left, for each long step."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 from compare import ranks
 
@@ -14,6 +16,7 @@ Step = Callable[[str], AbstractContextManager[Progress]]
 """Opens a step of a title, as step() below does."""
 
 SECONDS_BETWEEN_PLAIN_LINES = 15.0
+TIMINGS = "timings.json"
 
 
 @contextmanager
@@ -29,6 +32,28 @@ def step(title: str, *, quiet: bool = False) -> Iterator[Progress]:
         print(f"{title} ...", file=sys.stderr, flush=True)
         yield plain_lines(title, started)
         print(f"{title}: done in {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
+
+
+class Timed:
+    """Steps whose seconds are kept by title: to be told beside results, never among them."""
+
+    def __init__(self, steps: Step) -> None:
+        self.seconds: dict[str, list[float]] = {}
+        self._steps = steps
+
+    @contextmanager
+    def __call__(self, title: str) -> Iterator[Progress]:
+        """A step as it was."""
+        wall, cpu = time.monotonic(), time.process_time()
+        with self._steps(title) as progress:
+            yield progress
+        spent = self.seconds.setdefault(title, [0.0, 0.0])
+        spent[0] += time.monotonic() - wall
+        spent[1] += time.process_time() - cpu
+
+    def save(self, folder: Path) -> None:
+        """Seconds of waiting and of the processor by title, beside what is in the folder."""
+        (folder / TIMINGS).write_text(json.dumps(self.seconds, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager
