@@ -14,7 +14,6 @@ import typer
 from compare.config import make_config, source_of, values_of
 
 if TYPE_CHECKING:
-    from compare.hypotheses import Hypotheses
     from compare.run import Arm, ReportConfig
 
 app = typer.Typer(
@@ -177,6 +176,7 @@ def judge_evidence(
 
     Example: cofire test evidence/bundled --control evidence/surrogate -o reports/mine
     """
+    from compare.conclusion import conclude
     from compare.hypotheses import load
     from compare.page import check_folder
     from compare.progress import step
@@ -350,6 +350,7 @@ def write_page(
 ) -> None:
     """Run the arms, judge them by the presets, write the page."""
     from compare.arms import sae_on_toys
+    from compare.conclusion import conclude
     from compare.hypotheses import load
     from compare.page import check_folder
     from compare.progress import Timed, step
@@ -361,32 +362,6 @@ def write_page(
     results["sae_bias"] = sae_on_toys(config, show_progress)
     conclude(results, load(), out, quiet, verbose)
     show_progress.save(out)
-
-
-def conclude(results: dict, rules: "Hypotheses", out: Path | None, quiet: bool, verbose: bool) -> list[dict]:
-    """Judge results, show the verdicts, write the page if there is a place for it."""
-    from rich.console import Console
-
-    from compare import ranks
-    from compare.beside import found_beside
-    from compare.hypotheses import judge
-    from compare.page import write_report
-    from compare.sae_bias import cells_without_bias
-    from compare.terminal import show
-
-    results["run"]["command"] = shlex.join(["cofire", *sys.argv[1:]])
-    if out and not results["quick"]:
-        results |= found_beside(out)
-    judged = judge(results, rules)
-    if "sae_bias" in judged:
-        judged["sae_bias"] |= {"beside": cells_without_bias(judged)}
-    if not ranks.is_first():
-        return judged["verdicts"]
-    if not (quiet and out):
-        show(judged, Console(), verbose=verbose)
-    if out:
-        print(f"The page lies at {write_report(judged, out)}")
-    return judged["verdicts"]
 
 
 def main() -> None:
