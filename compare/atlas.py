@@ -17,6 +17,7 @@ from compare import figures_atlas
 from compare.anchors import anchor_sentences, anchor_table, markdown
 from compare.figures import to_png
 from compare.page import check_folder, replace_folder, to_json
+from compare.scored import score_table, scored_lines
 
 MARGIN = 0.1
 """A cell is "= 0" where the 90 % interval of its mean lies within +-0.1: two one-sided tests at 5 %."""
@@ -290,6 +291,8 @@ def write_atlas(results: dict, folder: Path) -> Path:
     points.to_csv(unfinished / "points.csv", index=False)
     cells.to_csv(unfinished / "cells.csv", index=False)
     pd.DataFrame(atlas["anchors"]).to_csv(unfinished / "anchors.csv", index=False)
+    if "measures" in results:
+        score_table(results)["measures"].to_csv(unfinished / "measures.csv", index=False)
     drawn = dict(drawings(points, cells))
     for name, draw in drawn.items():
         (unfinished / f"{name}.png").write_bytes(to_png(draw))
@@ -317,6 +320,7 @@ def readme(results: dict, names: Sequence[str]) -> str:
     lines += [f"- {sentence}" for sentence in results["atlas"]["summary"]]
     lines += ["", "Grid, worlds and starts: `results.json`; every number: `points.csv`, `cells.csv`."]
     lines += ["", "## Known from elsewhere", "", *markdown(pd.DataFrame(results["atlas"]["anchors"])), ""]
+    lines += scored_lines(results["measures"]) if "measures" in results else []
     for name in names:
         lines += [f"## {name.replace('-', ' ')}", "", f"![{name}]({name}.png)", ""]
     return "\n".join(lines)

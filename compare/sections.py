@@ -23,6 +23,7 @@ from compare import (
 from compare.beside import atlas_tables, calibration_tables
 from compare.names import SLOPES, pair_name
 from compare.sae_bias import bias_table
+from compare.scored import score_table
 from compare.seeds import seed_tables
 from compare.tables import TERMS, curve, effects, examples, excess_slopes, main_tables, rules
 from compare.tables_geometry import blob_tables, comparison_tables, equivalence_tables
@@ -162,6 +163,12 @@ SECTIONS = (
         "What an SAE writes by itself, where the truth is known",
         "SAEs on toys",
         tabulate=bias_table,
+    ),
+    Section(
+        "measures",
+        "How well each measure recovers what is true",
+        "Measures",
+        tabulate=score_table,
     ),
     Section(
         "slopes",

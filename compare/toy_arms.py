@@ -15,6 +15,7 @@ from toy.config import ToyConfig, default_arms
 
 if TYPE_CHECKING:
     from toy.model import Trained
+    from toy.system import ToySystem
     from toy.world import World
 
 
@@ -91,6 +92,31 @@ def sae_toys(config: ReportConfig) -> dict[str, ToyConfig]:
     base = ToyConfig(n_features=128, width=64, firing_rate=0.04, magnitudes="lognormal", seed=config.seed)
     base = replace(base, n_seeds=2, steps=200) if config.quick else replace(base, n_seeds=3, steps=1500)
     return {"learned": base, "given": replace(base, directions="given", steps=1)}
+
+
+def known_toys(config: ReportConfig) -> "Iterator[ToySystem]":
+    """Worlds in which measures are held against the truth: groups of six at levels of co-occurrence and of
+    shared outputs, frequencies by Zipf's law, directions at random.
+    """
+    from toy.system import ToySystem
+
+    base = ToyConfig(
+        n_features=96, width=48, group_size=6, grouped_share=1.0, rates="zipf", firing_rate=0.02,
+        conditionals=(0.0, 0.1, 0.3, 0.6), overlaps=(0.0, 0.5, 1.0), vocabulary=64, magnitudes="lognormal",
+        directions="given", steps=1, n_seeds=1, n_samples=16_384 if config.quick else 32_768,
+    )  # fmt: skip
+    for number in range(2 if config.quick else 3):
+        world, found = trained_toy(replace(base, seed=3 * config.seed + number))
+        yield ToySystem(f"known world {number}", world, found)
+
+
+def measures_on_toys(config: ReportConfig, step: Step) -> dict:
+    """How well every measure recovers what is true in known worlds: rows, and what they say."""
+    from compare.scored import score_measures, score_sentences
+
+    with step("measures on known worlds"):
+        rows = score_measures(known_toys(config), (4, 2) if config.quick else (8, 2))
+    return {"rows": rows, "sentences": score_sentences(rows)}
 
 
 def trained_toy(config: ToyConfig) -> "tuple[World, Trained]":

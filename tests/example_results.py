@@ -94,6 +94,14 @@ def example_results(*, quick: bool = False) -> dict:
         "arms": arms,
         "comparison": comparison(arms, ("log_odds", "js_split", "product")),
         "sae_bias": sae_bias(),
+        "measures": {
+            "sentences": ["Co-occurrence: made-up numbers."],
+            "rows": [
+                {"kind": "co-occurrence", "measure": "phi", "n_tokens": 4096, "worlds": 3, "recovery": 0.9}
+                | {"low": 0.8, "high": 1.0, "bias": 0.01, "noise": 0.3, "frequency": -0.1, "drift": 0.0}
+                | {"undefined": 0.0}
+            ],
+        },
         "calibration": {"files": {"null.csv": "5e" * 32}, "rows": calibration_rows()},
         "verdicts": [],
     }
