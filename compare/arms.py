@@ -18,7 +18,7 @@ from compare.config import make_config, read_toml
 from compare.progress import Step
 from compare.run import Arm, Measured, ReportConfig, load_seeds, surrogate_arm
 from compare.system import System
-from compare.toy_arms import sae_toys, toy_arm, trained_toy, worn_arm
+from compare.toy_arms import measures_on_toys, sae_toys, toy_arm, trained_toy, worn_arm
 from real.config import BUNDLED, RealConfig, SAEConfig, sae_folder
 from toy.config import ToyConfig
 
@@ -230,6 +230,11 @@ def configs() -> dict[str, type]:
 
     kinds = {"report": ReportConfig, "measure": RealConfig, "toy": ToyConfig}
     return kinds | {"train-lm": LMConfig, "train-sae": SAEConfig}
+
+
+def known_by_toys(config: ReportConfig, step: Step) -> dict:
+    """What only a known truth can tell: the keys `sae_bias` and `measures` of results."""
+    return {"sae_bias": sae_on_toys(config, step), "measures": measures_on_toys(config, step)}
 
 
 def sae_on_toys(config: ReportConfig, step: Step) -> dict:

@@ -101,20 +101,14 @@ def atlas(
 
     Example: cofire atlas -o reports/atlas
     """
-    from compare.atlas import atlas_results, write_atlas
+    from compare.atlas import write_atlas
     from compare.page import check_folder
     from compare.progress import step
-    from compare.provenance import versions
-    from compare.run import ReportConfig
-    from compare.toy_arms import atlas_theory, explore_atlas, measures_on_toys
+    from compare.toy_arms import explore_atlas
 
     check_folder(out)
-    show_progress = partial(step, quiet=quiet)
-    found, anchors, toy_code = explore_atlas(seed, runs, show_progress)
-    command = shlex.join(["cofire", *sys.argv[1:]])
-    about = {"command": command, "seed": seed, "toy_sha256": toy_code, "versions": versions()}
-    results = atlas_results(found, anchors, atlas_theory(), about)
-    results["measures"] = measures_on_toys(ReportConfig(seed=seed), show_progress)
+    results = explore_atlas(seed, runs, partial(step, quiet=quiet))
+    results["run"]["command"] = shlex.join(["cofire", *sys.argv[1:]])
     for sentence in results["atlas"]["summary"]:
         print(sentence)
     print(f"The atlas lies in {write_atlas(results, out)}")
@@ -352,19 +346,17 @@ def write_page(
     arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path, quiet: bool, verbose: bool
 ) -> None:
     """Run the arms, judge them by the presets, write the page."""
-    from compare.arms import sae_on_toys
+    from compare.arms import known_by_toys
     from compare.conclusion import conclude
     from compare.hypotheses import load
     from compare.page import check_folder
     from compare.progress import Timed, step
     from compare.run import run
-    from compare.toy_arms import measures_on_toys
 
     check_folder(out)
     show_progress = Timed(partial(step, quiet=quiet))
     results = run(arms, config, runs, show_progress)
-    results["sae_bias"] = sae_on_toys(config, show_progress)
-    results["measures"] = measures_on_toys(config, show_progress)
+    results |= known_by_toys(config, show_progress)
     conclude(results, load(), out, quiet, verbose)
     show_progress.save(out)
 

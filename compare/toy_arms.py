@@ -128,17 +128,22 @@ def trained_toy(config: ToyConfig) -> "tuple[World, Trained]":
     return world, train(config, world)
 
 
-def explore_atlas(seed: int, runs: Path, step: Step) -> tuple[list[tuple[str, dict]], list[dict], str]:
-    """Every point of the toys' atlas with its slice, the rows of its anchors, and the toy's code as a hash.
+def explore_atlas(seed: int, runs: Path, step: Step) -> dict:
+    """Every point of the toys' atlas, the anchors and the scores of measures, as results (compare.atlas).
 
     What the same code left in `runs` is not run again.
     """
+    from compare.atlas import atlas_results
+    from compare.provenance import versions
     from toy.atlas import explore, explore_anchors, toy_sha256
 
     with step("anchors") as progress:
         anchors = explore_anchors(seed, runs / "atlas", progress)
     with step("atlas") as progress:
-        return list(explore(seed, runs / "atlas", progress)), anchors, toy_sha256()
+        found = list(explore(seed, runs / "atlas", progress))
+    about = {"seed": seed, "toy_sha256": toy_sha256(), "versions": versions()}
+    results = atlas_results(found, anchors, atlas_theory(), about)
+    return results | {"measures": measures_on_toys(ReportConfig(seed=seed), step)}
 
 
 def atlas_theory() -> list[dict]:
