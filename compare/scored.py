@@ -140,8 +140,10 @@ def scores(
 
 
 def rank_correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:
-    """Spearman's, over what is defined in both."""
+    """Spearman's, over what is defined in both; NaN where one of them does not vary."""
     both = np.isfinite(one) & np.isfinite(other)
+    if len({*one[both]}) < 2 or len({*other[both]}) < 2:
+        return float("nan")
     return float(spearmanr(one[both], other[both]).statistic)
 
 
