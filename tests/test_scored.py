@@ -15,7 +15,8 @@ from toy.system import ToySystem
 
 SMALL = ToyConfig(
     n_features=24, width=12, group_size=4, grouped_share=1.0, firing_rate=0.05, conditionals=(0.0, 0.5),
-    overlaps=(0.0, 0.5, 1.0), vocabulary=32, directions="given", steps=1, n_seeds=1, n_samples=16_384,
+    rates="zipf", overlaps=(0.0, 0.5, 1.0), vocabulary=32, directions="given", steps=1, n_seeds=1,
+    n_samples=16_384,
 )  # fmt: skip
 
 
