@@ -13,6 +13,7 @@ from itertools import zip_longest
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import SymLogNorm
@@ -67,8 +68,9 @@ def to_svg(draw: Callable[[], Figure]) -> str:
         buffer = io.StringIO()
         figure = draw()
         figure.get_layout_engine().execute(figure)
-        figure.set_layout_engine("none")  # savefig would lay out twice more
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure.set_layout_engine("none")
+        # savefig would draw twice, and lay out each time
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :]
 
@@ -293,7 +295,8 @@ def histograms(table: pd.DataFrame) -> Figure:
         last = max(row for row in range(rows) if row * columns + column < len(arms))
         grid[last, column].set_xlabel("cosine")
         grid[last, column].tick_params(labelbottom=True)
-    grid[0, 0].legend(frameon=False, fontsize=7, loc="upper left")
+    shown = grid[0, 0].get_legend_handles_labels()
+    figure.legend(*shown, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 

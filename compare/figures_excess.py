@@ -26,14 +26,12 @@ def excess_plot(table: pd.DataFrame) -> Figure:
         part.suptitle(name, fontsize=8, weight="bold")
         chosen = table[(table[names] == list(specification)).all(axis=1)]
         for axis, term in zip(axes, terms, strict=True):
-            for r in chosen[chosen["term"] == term].itertuples():
-                place, reach = nulls.index(r.null), 1.96 * r.null_sd
-                axis.fill_betweenx(
-                    [place - 0.35, place + 0.35], -reach, reach, color=BAND, alpha=0.3, linewidth=0
-                )
-                axis.plot([r.low, r.high], [place, place], color=style["color"], linewidth=1.4)
-                axis.plot(r.excess, place, **style, markersize=5)
-                axis.plot(r.slope, place, marker="|", color=INK, markersize=9)
+            rows = chosen[chosen["term"] == term]
+            places, reach = [nulls.index(null) for null in rows["null"]], 1.96 * rows["null_sd"]
+            axis.hlines(places, -reach, reach, color=BAND, alpha=0.3, linewidth=9)
+            axis.hlines(places, rows["low"], rows["high"], color=style["color"], linewidth=1.4)
+            axis.plot(rows["excess"], places, **style, markersize=5, linestyle="none")
+            axis.plot(rows["slope"], places, marker="|", color=INK, markersize=9, linestyle="none")
             axis.axvline(0, color=INK, linewidth=0.8)
             axis.set_ylim(len(nulls) - 0.5, -0.5)
             axis.set_yticks(range(len(nulls)), nulls if axis is axes[0] else [""] * len(nulls))

@@ -25,7 +25,8 @@ def power_plot(table: pd.DataFrame) -> Figure:
         axis.set_xlim(0)
         axis.set_ylim(-0.03, 1.03)
         axis.set_xlabel("planted alignment (|cosine|)")
-    axes[0].legend(frameon=False, fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False,
+                  fontsize=8)  # fmt: skip
     return figure
 
 

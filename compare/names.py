@@ -20,7 +20,7 @@ MEASURES = {
 TERMS = {
     "co": "co-occurrence",
     "sim": "similarity",
-    "co:sim": "co-occurrence \N{MULTIPLICATION SIGN} similarity",
+    "co:sim": "their product",
 }
 """Slopes by the names of compare.fit."""
 
@@ -41,7 +41,7 @@ SLOPES = ("co", "sim", "co:sim")
 HELD = (0.03, 0.075)
 """Size of a test of 5 % that counts as kept."""
 
-EFFECTS = {"none": "raw", "additive": "feature effects", "product": "feature effects, activity"}
+EFFECTS = {"none": "raw", "additive": "feature effects", "product": "effects, activity"}
 
 
 def measure_name(name: str) -> str:

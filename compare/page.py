@@ -243,7 +243,8 @@ def inline(draw: "Callable[[], Figure]") -> str:
 
 
 def typographic(text: str) -> str:
-    """Apostrophes and times signs as print has them."""
+    """Quotes, apostrophes and times signs as print has them."""
+    text = re.sub(r"(?<!\w)'([^']+)'(?!\w)", r"“\1”", text)
     return text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").replace(" x ", " \N{MULTIPLICATION SIGN} ")
 
 

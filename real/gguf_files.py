@@ -60,6 +60,9 @@ def save_model(reader, values: dict, folder: Path) -> None:
     """Config and weights."""
     from gguf import dequantize
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
 
     heads, key_heads = values["llama.attention.head_count"], values["llama.attention.head_count_kv"]
     is_tied = not any(tensor.name == "output.weight" for tensor in reader.tensors)

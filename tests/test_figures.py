@@ -106,7 +106,7 @@ def test_histograms_share_their_axes_and_draw_the_null(made):
     panels = [axis for axis in figure.axes if axis.get_title()]
     assert len({axis.get_ylim() for axis in panels}) == 1
     assert all(axis.get_yscale() == "log" for axis in panels)
-    labels = [text.get_text() for text in panels[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["random directions", "random, same second moment", "measured"]
 
 

@@ -10,7 +10,7 @@ from example_results import example_results
 
 from compare import wording
 from compare.hypotheses import judge, load
-from compare.page import from_json, quantity, render, to_json, write_report
+from compare.page import from_json, quantity, render, to_json, typographic, write_report
 from compare.sections import tables
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -300,3 +300,17 @@ def test_numbers_are_written_with_their_sign(value, text):
 )
 def test_quantities_are_written_without(value, text):
     assert quantity(value) == text
+
+
+@pytest.mark.parametrize(
+    ("plain", "printed"),
+    [
+        (
+            "the post's 'do not co-occur' x 2",
+            "the post\N{RIGHT SINGLE QUOTATION MARK}s “do not co-occur” \N{MULTIPLICATION SIGN} 2",
+        ),
+        ("toys' own", "toys\N{RIGHT SINGLE QUOTATION MARK} own"),
+    ],
+)
+def test_quotes_open_and_close_as_in_print(plain, printed):
+    assert typographic(plain) == printed

@@ -83,7 +83,8 @@
   const GROUPS = { toy: ["circle", "--toy"], real: ["square", "--real"], control: ["diamond-open", "--soft"] };
   const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  function layout(title, more) {
+  const PLOT = 390, LINE = 19; // pixels: height of the axes, of a line of the legend
+  function layout(title, more, lines) {
     const axis = (own) => ({
       gridcolor: ink("--line"), zerolinecolor: ink("--ink"), linecolor: ink("--line"), automargin: true, ...own,
     });
@@ -93,8 +94,8 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink("--ink"), family: "system-ui, sans-serif", size: 12 },
       hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
-      margin: { l: 50, r: 10, t: 36, b: 44 }, height: 430, hovermode: "closest",
-      legend: { orientation: "h", y: -0.2 },
+      margin: { l: 50, r: 10, t: 36, b: 60 + LINE * lines }, height: 96 + PLOT + LINE * lines, hovermode: "closest",
+      legend: { orientation: "v", x: 0, y: -54 / PLOT, yanchor: "top" },
       showlegend: view.value !== "map", xaxis: axis(xaxis), yaxis: axis(yaxis), ...rest,
     };
   }
@@ -231,9 +232,11 @@
   function draw() {
     const both = [arm(left), arm(right)];
     measures.closest("label").hidden = view.value !== "slopes";
+    const drawn = both.map((one) => VIEWS[view.value](one, both));
+    const lines = view.value === "map" ? 0 : Math.max(...drawn.map(([traces]) => traces.length)); // of the longer legend
     panels.forEach((panel, side) => {
-      const [traces, more] = VIEWS[view.value](both[side], both);
-      Plotly.react(panel, traces, layout(both[side].name, more), {
+      const [traces, more] = drawn[side];
+      Plotly.react(panel, traces, layout(both[side].name, more, lines), {
         responsive: true, displayModeBar: false,
       });
       panel.removeAllListeners?.("plotly_hover");
