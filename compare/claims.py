@@ -170,6 +170,7 @@ class Gates:
     min_alive: int = 50
     beats: Literal["", "unigram", "bigram", "trigram"] = "trigram"
     min_agreement: float = 0.25
+    positive_control: tuple[str, ...] = ("preactivation_correlation", "js", "none", "co")
     controlled: tuple[str, ...] = ("real",)
 
 

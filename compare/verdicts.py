@@ -11,6 +11,7 @@ from compare.reliability import corrected
 
 CONFIRMED, REFUTED, UNDECIDED = "CONFIRMED", "REFUTED", "UNDECIDED"
 P_VALUE = {"< 0": "p_below", "> 0": "p_above", "= 0": "p_equivalence"}
+SLOPE_KEYS = ("cooccurrence", "similarity", "effects", "term")
 SIDE = {"< 0": "below zero", "> 0": "above zero"}
 
 
@@ -123,7 +124,7 @@ def find(quantity: Quantity, arm: dict) -> dict:
     if quantity.measure == "corrected slope":
         return corrected(arm, quantity.slope[:3], quantity.slope[3])
     for row in arm["regression"]:
-        if tuple(row[key] for key in ("cooccurrence", "similarity", "effects", "term")) == quantity.slope:
+        if tuple(row[key] for key in SLOPE_KEYS) == quantity.slope:
             unit = row["sd"] if quantity.per_sd else 1.0
             return estimate(unit * row["estimate"], unit * row["se"], row["df"])
     return {"problem": f"no slope {' '.join(quantity.slope)} was estimated in this arm"}
@@ -175,7 +176,7 @@ def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
     if arm["group"] != "real":  # a toy's truth is known, and a control is made to be bad at language
         return None
     behind = [model for model in scene.models if model["name"] in arm["models"]]
-    weak = [*weak_models(arm, behind, gates), *weak_dictionaries(arm, behind, gates)]
+    weak = [*weak_models(arm, behind, gates), *weak_dictionaries(arm, behind, gates), *blind(arm, gates)]
     return "; ".join(weak) or None
 
 
@@ -222,6 +223,19 @@ def weak_dictionaries(arm: dict, behind: Sequence[dict], gates: Gates) -> list[s
         for one, share in zip(known, shares, strict=True)
         if not share >= gates.min_agreement
     ]
+
+
+def blind(arm: dict, gates: Gates) -> list[str]:
+    """Whether a slope that is there by construction is not found: then the measurement sees nothing."""
+    if not gates.positive_control:
+        return []
+    shown = " ".join(gates.positive_control)
+    for row in arm["regression"]:
+        if tuple(row[key] for key in SLOPE_KEYS) == gates.positive_control:
+            if row["low"] is not None and row["low"] > 0:
+                return []
+            return [f"the positive control was not found: the slope {shown} is not above zero"]
+    return [f"the positive control was not measured: no slope {shown}"]
 
 
 def with_quality(models: Sequence[dict], *names: str) -> list[dict]:

@@ -127,6 +127,10 @@ GATES = {
         lambda arm, models: models[1]["quality"].update(agreement=0.36, agreement_null=0.29),
         "10% of the way to identity",
     ),
+    "a link that must be there and is not seen": (
+        lambda arm, models: arm["regression"][0].update(low=-0.1),
+        "the slope preactivation_correlation js none co is not above zero",
+    ),
     "a problem": (lambda arm, models: arm["cells"][0].update(problem="all share one"), "all share one"),
     "no error": (lambda arm, models: arm["cells"][0].update(se=float("nan")), "there is no interval"),
 }
@@ -185,6 +189,10 @@ def test_a_file_that_asks_nothing_of_models_is_taken_at_its_word():
     rules = load()
     free = replace(rules, gates=replace(rules.gates, beats="", min_agreement=0.0))
     assert verdicts(made, free)["together-similar"][0] == CONFIRMED
+    made["arms"][0]["regression"] = []
+    assert "positive control was not measured" in verdicts(made, free)["together-similar"][1]
+    blind = replace(free, gates=replace(free.gates, positive_control=()))
+    assert verdicts(made, blind)["together-similar"][0] == CONFIRMED
     assert verdicts(made, replace(rules, gates=replace(rules.gates, beats="")))["L7"][0] == UNDECIDED
 
 
