@@ -5,7 +5,7 @@ and is scored on pairs of which both are held out. Pairs across are used for nei
 """
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,12 @@ FOLDS = 4
 
 MAX_FEATURES = 1024
 """At most so many features of an arm, drawn at random, are predicted."""
+
+FOUND_AGAIN = 0.7
+"""Cosine from which on a feature of one seed counts as found by another."""
+
+FEWEST = 20
+"""Features that two seeds must share for a ceiling."""
 
 SCORES = ("r2", "rank", "over_post", "over_first")
 NO_SCORES = {"ceiling": float("nan"), "best": None, "scores": []}
@@ -62,7 +68,7 @@ def rule_results(
         "problem": None,
         "n_features": n_features,
         "n_pairs": n_pairs,
-        "ceiling": ceiling([table for evidence, table, _ in seeds if evidence.truth]),
+        "ceiling": ceiling([table for _, table, _ in seeds], same=seeds[0][0].truth is not None),
         "best": max(able, key=lambda row: row["r2"]["mean"])["rule"] if able else None,
         "scores": rows,
     }
@@ -175,19 +181,41 @@ def combine(scores: Sequence[pd.DataFrame], n_features: int) -> list[dict]:
     return rows
 
 
-def ceiling(tables: Sequence[PairTable]) -> float:
+def ceiling(tables: Sequence[PairTable], *, same: bool) -> float:
     """The r2 that no rule can pass: mean correlation between two seeds' cosines over the same pairs.
 
-    What seeds do not share cannot follow from measures that they share. For seeds of a known world, where a
-    feature is the same one in each; NaN with fewer than two.
+    What seeds do not share cannot follow from measures that they share. `same` is true for seeds of a known
+    world, where a feature is the same one in each. Features of other seeds are matched by their directions,
+    and those that are not found again do not count, so that the ceiling is high rather than low. NaN with
+    fewer than two seeds, or where fewer than FEWEST features are found again.
     """
-    if len(tables) < 2:
-        return float("nan")
-    common = reduce(np.intersect1d, (table.feature_ids for table in tables))
-    above = np.triu_indices(len(common), 1)
-    at = [np.searchsorted(table.feature_ids, common) for table in tables]
-    cosines = [table.cosine[np.ix_(k, k)][above] for table, k in zip(tables, at, strict=True)]
-    return float(np.corrcoef(np.stack(cosines))[np.triu_indices(len(tables), 1)].mean())
+    found = []
+    for first, second in combinations(tables, 2):
+        i, j = identical(first, second) if same else found_again(first.units, second.units)
+        if len(i) < FEWEST:
+            return float("nan")
+        above = np.triu_indices(len(i), 1)
+        cosines = first.cosine[np.ix_(i, i)][above], second.cosine[np.ix_(j, j)][above]
+        found.append(float(np.corrcoef(*cosines)[0, 1]))
+    return float(np.mean(found)) if found else float("nan")
+
+
+def identical(first: PairTable, second: PairTable) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """Places of the features that two seeds of a known world have in common."""
+    _, i, j = np.intersect1d(first.feature_ids, second.feature_ids, return_indices=True)
+    return i, j
+
+
+def found_again(
+    first: Float[np.ndarray, "a width"], second: Float[np.ndarray, "b width"]
+) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """Rows of two dictionaries of unit directions each of which is the other's nearest, at FOUND_AGAIN or
+    more.
+    """
+    cosines = first @ second.T
+    there, back = cosines.argmax(1), cosines.argmax(0)
+    i = np.flatnonzero((back[there] == np.arange(len(first))) & (cosines.max(1) >= FOUND_AGAIN))
+    return i, there[i]
 
 
 def _pairs(features: Int[np.ndarray, " k"], mask: Bool[np.ndarray, "n n"]) -> tuple[np.ndarray, np.ndarray]:

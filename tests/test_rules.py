@@ -1,5 +1,7 @@
 """Rules that predict cosines: each wins in a world made by it, none predicts where there is nothing."""
 
+from copy import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from synthetic import planted_system
 from compare.evidence import measure
 from compare.measures import log_ratio, second_order
 from compare.pairs import pair_table
-from compare.prediction import ceiling, combine, held_out, ratio, rule_results, score
+from compare.prediction import ceiling, combine, found_again, held_out, ratio, rule_results, score
 from compare.predictors import leading_axes
 from compare.rules import POST, REFERENCE, RULES, held, rising, table
 
@@ -230,9 +232,33 @@ def test_an_arm_is_scored_from_its_evidence_and_too_few_features_are_named():
 
 
 def test_seeds_that_agree_set_a_ceiling_of_1():
-    pairs = pair_table(measure(planted_system(n=24, width=8, n_tokens=512, effect=None)))
-    assert ceiling([pairs, pairs]) == pytest.approx(1)
-    assert np.isnan(ceiling([pairs]))
+    pairs = pair_table(measure(planted_system(n=40, width=8, n_tokens=1024, effect=None)))
+    for same in (True, False):
+        assert ceiling([pairs, pairs], same=same) == pytest.approx(1)
+        assert np.isnan(ceiling([pairs], same=same))
+
+
+def test_features_of_two_dictionaries_are_matched_by_direction_and_only_where_they_are_near():
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(30, 64))
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    order = rng.permutation(30)
+    second = np.concatenate([first[order[:25]], -first[order[25:]]])  # five were not found again
+    i, j = found_again(first, second)
+    assert sorted(order[:25].tolist()) == i.tolist()
+    np.testing.assert_array_equal(order[j], i)
+
+
+def test_the_ceiling_of_matched_seeds_is_what_their_cosines_share():
+    """Cosines c + e in one seed and c + f in the other, all of one variance: they correlate at 1/2."""
+    rng = np.random.default_rng(1)
+    pairs = pair_table(measure(planted_system(n=40, width=8, n_tokens=1024, effect=None)))
+    shared, *own = (rng.normal(size=(pairs.n, pairs.n)) for _ in range(3))
+    seeds = [copy(pairs), copy(pairs)]
+    for seed, noise in zip(seeds, own, strict=True):
+        seed.whole = pairs.whole | {"cosine": shared + noise}
+    n_pairs = pairs.n * (pairs.n - 1) / 2
+    assert ceiling(seeds, same=False) == pytest.approx(0.5, abs=4 * 0.75 / n_pairs**0.5)
 
 
 def test_too_few_features_for_the_folds_are_named():
