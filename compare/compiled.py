@@ -16,7 +16,7 @@ ROWS = 32
 CHUNK = 2048
 """Vocabulary entries summed in float32 before they join a float64 total."""
 
-PANEL = 64
+PANEL = 128
 """Vocabulary entries of all tokens of a batch that one pass over the mean outputs keeps in cache."""
 
 MOST_RECENT = 2048
@@ -276,13 +276,16 @@ def transpose(rows, columns):
 
 @njit(cache=True, nogil=True, fastmath=True)
 @no_type_check
-def _add_weighted(sums, packed, tokens, weights, first, last):
-    """Add weighted rows of packed to sums."""
+def _add_weighted(total, sums, packed, tokens, weights, first, last):
+    """Add weighted rows of packed together, in sums, and then to the total."""
     _one_wide_loop()
+    sums[:] = 0
     for event in range(first, last):
         weight, row = weights[event], np.uint64(tokens[event])
         for v in range(PANEL):
             sums[v] += weight * packed[row, np.uint64(v)]
+    for v in range(PANEL):
+        total[v] += sums[v]
 
 
 @njit(cache=True, nogil=True)
@@ -296,10 +299,7 @@ def output_panels(present, starts, tokens, weights, outputs, totals, first, last
             for v in range(min(PANEL, outputs.shape[1] - start)):
                 packed[token, v] = outputs[token, start + v]
         for row in present:
-            sums[:] = 0
-            _add_weighted(sums, packed, tokens, weights, starts[row], starts[row + 1])
-            for v in range(PANEL):
-                totals[panel, row, v] += sums[v]
+            _add_weighted(totals[panel, row], sums, packed, tokens, weights, starts[row], starts[row + 1])
 
 
 @njit(cache=True, nogil=True)

@@ -112,8 +112,7 @@ def matched_root(
     squares = rng.standard_normal((4096, len(wanted))) ** 2
     values = wanted.copy()
     for _ in range(FIXED_POINT_STEPS):
-        shares = squares * values
-        found = (shares / shares.sum(1, keepdims=True)).mean(0)
+        found = values * (squares.T @ (1 / (squares @ values))) / len(squares)
         values = np.where(wanted > 0, values * wanted / np.where(found > 0, found, 1), 0)
     return (vectors * values**0.5 @ vectors.T).astype(np.float32)
 
