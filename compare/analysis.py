@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from compare.battery import AS_PUBLISHED, CAUSAL, DEFAULT, SPECIFICATIONS, TRUE, WITH_NULLS, Specification
@@ -54,6 +55,9 @@ class Choices:
 
     curve_permutations: int = 199
     """Permutations of the specification curve, 19 or more."""
+
+    device: str = "cpu"
+    """Where outputs are compared."""
 
     seed: int = 0
     """Of these draws, of folds and permutations, and of null directions."""
@@ -131,14 +135,15 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
     """Every number of one Evidence."""
     known, causal = [TRUE] if evidence.truth else [], CAUSAL if evidence.logit_metric is not None else []
     specifications = (*SPECIFICATIONS, *known, *causal)
-    table = pair_table(
-        evidence,
-        cooccurrence=sorted({one.cooccurrence for one in specifications}),
-        similarity=sorted({one.similarity for one in specifications}),
-        min_count=choices.min_count,
-        max_features=choices.max_features,
-        seed=choices.seed,
-    )
+    with torch.device(choices.device):
+        table = pair_table(
+            evidence,
+            cooccurrence=sorted({one.cooccurrence for one in specifications}),
+            similarity=sorted({one.similarity for one in specifications}),
+            min_count=choices.min_count,
+            max_features=choices.max_features,
+            seed=choices.seed,
+        )
     ids = table.feature_ids
     similarity = "true_js" if evidence.truth else DEFAULT.similarity
     above = np.triu(table.mask, 1)

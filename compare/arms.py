@@ -48,7 +48,7 @@ MATCHED = ("frozen-matched-4096-seed0",)
 def real_arms(config: ReportConfig) -> list[Arm]:
     """The bundled language model with its SAE, and what method and geometry give by themselves."""
 
-    chosen = RealConfig(sae=TRAINED[0], n_tokens=config.n_tokens, seed=config.seed)
+    chosen = RealConfig(sae=TRAINED[0], n_tokens=config.n_tokens, seed=config.seed, device=config.device)
     if config.quick:
         chosen = replace(chosen, effect_positions=2, effect_sequences=20, effect_firings=2)
 

@@ -28,6 +28,7 @@ app = typer.Typer(
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with options by name.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random [default: 0].")]
 Quick = Annotated[bool | None, typer.Option("--quick", help="Small: every section, no final number.")]
+Device = Annotated[str | None, typer.Option(help="Where models run and outputs are compared: cpu, cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Every cell with its reason.")]
 Page = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the page, made or replaced.")]
@@ -40,6 +41,7 @@ def report(
     config: ConfigFile = None,
     quick: Quick = None,
     seed: Seed = None,
+    device: Device = None,
     out: Page = None,
     runs: Runs = Path("runs"),
     compare: Annotated[
@@ -64,7 +66,7 @@ def report(
     from compare.run import ReportConfig
     from compare.toy_arms import toy_arms
 
-    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
+    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed, "device": device})
     arms = [*toy_arms(chosen), *real_arms(chosen)]
     write_page(arms, chosen, out or page_folder("default", chosen.quick), runs, quiet, verbose)
 
@@ -137,6 +139,7 @@ def measure(
     ] = False,
     config: ConfigFile = None,
     seed: Seed = None,
+    device: Device = None,
     quiet: Quiet = False,
 ) -> None:
     """Read a system's tokens once, into Evidence on disk.
@@ -147,7 +150,9 @@ def measure(
     from compare.progress import step
     from compare.run import measured
 
-    values = values_of(config, {"site": site, "text": text, "n_tokens": tokens, "seed": seed})
+    values = values_of(
+        config, {"site": site, "text": text, "n_tokens": tokens, "seed": seed, "device": device}
+    )
     arm, before = system_of(system, values, source_of(config), surrogate, saes=sae or (), effects=effects)
     arm = replace(arm, name=name or arm.name)
     for folder in measured(arm, before, out, partial(step, quiet=quiet)):
@@ -165,6 +170,7 @@ def judge_evidence(
     config: ConfigFile = None,
     quick: Quick = None,
     seed: Seed = None,
+    device: Device = None,
     out: Page = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -179,7 +185,7 @@ def judge_evidence(
     from compare.progress import step
     from compare.run import ReportConfig, evidence_results
 
-    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
+    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed, "device": device})
     rules = load(hypotheses)
     if out:
         check_folder(out)

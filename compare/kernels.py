@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Integer, Num
 from torch import Tensor
 
-from compare import big_arrays
+from compare import big_arrays, on_device
 from compare.compiled import (
     PANEL,
     ROWS,
@@ -57,6 +57,11 @@ def js_divergence(
             f"expected rows over one vocabulary, found {rows.shape[1]} and {columns.shape[1]} entries: "
             "give p and q the same columns."
         )
+    device = on_device.device_of(p)
+    if device is not None:
+        there = [None if q is None else torch.from_numpy(columns).to(device)]
+        result = on_device.divergence(torch.from_numpy(rows).to(device), *there)
+        return result if isinstance(p, Tensor) else result.cpu().numpy()
     result = np.zeros((len(rows), len(columns)), dtype=np.float32)
     blocks = _block_pairs(len(rows), len(columns), triangle=q is None)
     own_rows = _own_terms(rows)
@@ -249,6 +254,7 @@ def as_rows(
 
 def fired(activations: Float[Tensor, "tokens features"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Events of a batch, strided or sparse CSR: feature ids, values (> 0) and the offset of every token."""
+    activations = activations.detach().cpu()
     if activations.layout == torch.sparse_csr:
         offsets = activations.crow_indices().numpy().astype(np.int64)
         features = activations.col_indices().numpy().astype(np.int32)
@@ -258,7 +264,7 @@ def fired(activations: Float[Tensor, "tokens features"]) -> tuple[np.ndarray, np
         _refuse_negative(values)
         on = values > 0
         return features[on], values[on], np.concatenate([[0], np.cumsum(on)])[offsets]
-    dense = np.ascontiguousarray(activations.detach().float().cpu().numpy())
+    dense = np.ascontiguousarray(activations.float().numpy())
     per_token = np.empty(len(dense), dtype=np.int64)
     _share(lambda first, last: count_on(dense, first, last, per_token), len(dense))
     if (per_token < 0).any():

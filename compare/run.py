@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from compare import ranks
+from compare import on_device, ranks
 from compare.analysis import DEFAULT, Choices, analyse
 from compare.causes import with_effects
 from compare.evidence import MANIFEST, Evidence, measure
@@ -39,6 +39,9 @@ class ReportConfig:
     max_features: int = 2048
     """At most so many live features of an arm enter its pairs, drawn at random; 3 or more."""
 
+    device: str = "cpu"
+    """Where language models run and outputs are compared: cpu, cuda, or cuda:1 and so on."""
+
     min_count: int = 30
     """A feature counts as alive if it fired on so many tokens or more."""
 
@@ -48,6 +51,7 @@ class ReportConfig:
                 raise ValueError(
                     f"expected {name} of {least} or more, found {getattr(self, name)}: raise {name}."
                 )
+        on_device.check(self.device)
 
     @property
     def sized(self) -> "ReportConfig":
@@ -61,7 +65,7 @@ class ReportConfig:
         """What the analysis of an arm needs to know."""
         small = {"curve_features": 160, "curve_permutations": 99} if self.quick else {}
         sizes = {"min_count": self.min_count, "max_features": self.max_features}
-        return Choices(**sizes, **small, seed=self.seed)
+        return Choices(**sizes, **small, seed=self.seed, device=self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
