@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +34,7 @@ from compare.system import (
     inputs_of,
     sequences_of,
 )
+from compare.windows import SequenceFirings, count_sequences
 
 FORMAT = 2
 ARRAYS, VOCABULARY, MANIFEST = "arrays.safetensors", "vocabulary.json", "manifest.json"
@@ -115,6 +116,13 @@ class Evidence(Portrait):
 
     context_tokens: Int[np.ndarray, "n top around"] | None = None
     """Ids of the tokens around each of them, as in compare/contexts.py."""
+
+    sequence_features: Int[np.ndarray, " events"] | None = None
+    """Features that fired in each sequence, one sequence after the other (compare/windows.py); None where
+    batches do not tell, or each token is a sequence of its own."""
+
+    sequence_offsets: Int[np.ndarray, " sequences_and_one"] | None = None
+    """Where each sequence begins in the former."""
 
     effect_features: Int[np.ndarray, " known"] | None = None
     """Features whose causal effects were measured, rising; None where none were."""
@@ -277,6 +285,7 @@ def measure(
     moments = Covariance(n_features if encoder is None else encoder.shape[1])
     outputs = MeanOutputs(n_features, batch.outputs.shape[1])
     contexts = None if tokens_of(batch) is None else Contexts(n_features)
+    windows = None if getattr(batch, "sequences", None) is None else SequenceFirings(n_features)
     seen: list[tuple[int, int, int, int]] = []
     for place, first, batch, size in _batches(system, n_tokens):
         sequences = sequences_of(batch, first)[:size]
@@ -289,10 +298,12 @@ def measure(
         tokens = tokens_of(batch)
         if contexts is not None and tokens is not None:
             contexts.update(features, values, offsets, tokens[:size], sequences, first)
+        if windows is not None:
+            windows.update(features, offsets, sequences)
         seen.append((place, len(torch.unique(sequences)), int(sequences[0]), int(sequences[-1])))
         if progress is not None:
             progress(first + size, n_tokens)
-    n_sequences = _count_sequences(seen)
+    n_sequences = count_sequences(seen)
     means = outputs.pool().result()
     if outputs.n_tokens == 0:
         raise ValueError(
@@ -300,6 +311,8 @@ def measure(
         )
     sums = cofiring.pool().result()
     mean, covariance = moments.pool().result()
+    has_windows = windows is not None and n_sequences < outputs.n_tokens
+    sequence_features, sequence_offsets = windows.pool().result() if has_windows else (None, None)
     context_values, context_tokens = contexts.pool().result() if contexts else (None, None)
     return Evidence(
         name=system.name,
@@ -323,6 +336,8 @@ def measure(
         truth=_truth(system) if isinstance(system, HasTruth) else None,
         context_values=context_values,
         context_tokens=context_tokens,
+        sequence_features=sequence_features,
+        sequence_offsets=sequence_offsets,
     )
 
 
@@ -344,17 +359,6 @@ def _shared(system: System) -> Iterator[tuple[int, int, Batch]]:
         if place % ranks.count() == ranks.number():
             yield place, first, batch
         first += len(batch.outputs)
-
-
-def _count_sequences(batches: Sequence[tuple[int, int, int, int]]) -> int:
-    """Sequences over all processes' batches: (place, sequences, first and last one's id) of each."""
-    last = ranks.gathered(np.array([max((place for place, *_ in batches), default=-1)])).max()
-    table = np.zeros((last + 1, 3), dtype=np.int64)
-    for place, *row in batches:
-        table[place] = row
-    ranks.total(table)
-    table = table[table[:, 0] > 0]
-    return int(table[:, 0].sum() - (table[1:, 1] == table[:-1, 2]).sum())
 
 
 def _truth(system: HasTruth) -> Truth:

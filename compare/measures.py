@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import csr_matrix
 from scipy.special import gammaincinv
 
 from compare.effect_measures import ablation_cosine, effect_cosine, logit_cosine
@@ -19,13 +20,29 @@ from compare.tiles import Select, Tile, divide, same, unit_rows
 
 def phi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """Pearson correlation of firing, in [-1, 1]; NaN for a feature that fires never or always (Yule 1912)."""
-    both, i, j, total = _counts(evidence, rows, cols)
+    return _phi(*_counts(evidence, rows, cols))
+
+
+def phi_by_sequence(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """phi over sequences in the place of tokens: of firing anywhere in one."""
+    return _phi(*_sequence_counts(evidence, rows, cols))
+
+
+def _phi(both: np.ndarray, i: np.ndarray, j: np.ndarray, total: int) -> Tile:
     return divide(total * both - i * j, np.sqrt(i * (total - i)) * np.sqrt(j * (total - j)))
 
 
 def log_odds(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """Log odds ratio of firing in nats, any sign, half a token added to all four cells (Haldane 1956)."""
-    both, i, j, total = _counts(evidence, rows, cols)
+    return _log_odds(*_counts(evidence, rows, cols))
+
+
+def log_odds_by_sequence(evidence: Evidence, rows: Select, cols: Select) -> Tile:
+    """log_odds over sequences in the place of tokens: of firing anywhere in one."""
+    return _log_odds(*_sequence_counts(evidence, rows, cols))
+
+
+def _log_odds(both: np.ndarray, i: np.ndarray, j: np.ndarray, total: int) -> Tile:
     return np.log((both + 0.5) * (total - i - j + both + 0.5) / ((i - both + 0.5) * (j - both + 0.5)))
 
 
@@ -213,6 +230,8 @@ COOCCURRENCE: dict[str, Measure] = {
     "activation_correlation": activation_correlation,
     "preactivation_correlation": preactivation_correlation,
     "second_order": second_order,
+    "phi_by_sequence": phi_by_sequence,
+    "log_odds_by_sequence": log_odds_by_sequence,
     "true_phi": true_phi,
     "true_log_odds": true_log_odds,
     "true_log_ratio": true_log_ratio,
@@ -287,6 +306,21 @@ def _counts(evidence: Evidence, rows: Select, cols: Select):
     counts = np.asarray(evidence.counts, dtype=np.float64)
     both = _tile(evidence.cofiring, rows, cols).astype(np.float64)
     return both, counts[rows][:, None], counts[cols][None], evidence.n_tokens
+
+
+def _sequence_counts(evidence: Evidence, rows: Select, cols: Select):
+    """The same, sequences in the place of tokens."""
+    features, offsets = evidence.sequence_features, evidence.sequence_offsets
+    if features is None or offsets is None:
+        raise ValueError(
+            f"expected to know the sequences of {evidence.name!r}, found none: give batches `sequences` and "
+            "measure again, or take a measure whose name does not end in by_sequence."
+        )
+    shape = len(offsets) - 1, evidence.n_features
+    fired = csr_matrix((np.ones(len(features), np.float32), features, offsets), shape=shape).tocsc()
+    counts = np.bincount(features, minlength=evidence.n_features).astype(np.float64)
+    both = (fired[:, rows].T @ fired[:, cols]).toarray().astype(np.float64)
+    return both, counts[rows][:, None], counts[cols][None], shape[0]
 
 
 def _true_counts(evidence: Evidence, rows: Select, cols: Select):

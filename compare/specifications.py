@@ -39,6 +39,7 @@ COOCCURRENCES = (
     "npmi",
     "activation_correlation",
     "preactivation_correlation",
+    "log_odds_by_sequence",
     "levels, factor 2",
     "levels, factor 4",
 )
@@ -99,7 +100,7 @@ def material(evidence: Evidence, features: Int[np.ndarray, " n"], cosine: Square
     middle = float(np.median(js_split[np.triu_indices(len(features), 1)]))
     return Material(
         cosines=cosines,
-        cooccurrences={name: _cooccurrence(evidence, features, name) for name in COOCCURRENCES},
+        cooccurrences={name: _cooccurrence(evidence, features, name) for name in _known(evidence)},
         similarities={
             "js": SIMILARITY["js"](evidence, features, features),
             "js_split": js_split,
@@ -127,6 +128,12 @@ def designs(given: Material) -> list[tuple[str, ...]]:
         for part in (given.cooccurrences, given.similarities)
     )
     return list(product(*regressors, EFFECTS, COVARIATES, given.filters, given.cosines, ESTIMATORS))
+
+
+def _known(evidence: Evidence) -> list[str]:
+    """The measures of COOCCURRENCES, those over sequences where these are known."""
+    has_windows = evidence.sequence_features is not None
+    return [name for name in COOCCURRENCES if has_windows or not name.endswith("by_sequence")]
 
 
 def _cooccurrence(evidence: Evidence, features: Int[np.ndarray, " n"], name: str) -> np.ndarray:

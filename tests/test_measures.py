@@ -51,6 +51,8 @@ BY_HAND = {
     "log_odds": math.log(4.5 * 74.5 / (16.5 * 6.5)),
     "jaccard": 4 / 26,
     "npmi": math.log(2) / math.log(25),
+    "phi_by_sequence": (13 - 6) / math.sqrt(3 * 10 * 2 * 11),  # sequences 0 to 2, and 2 to 3, of 13
+    "log_odds_by_sequence": math.log(1.5 * 9.5 / (2.5 * 1.5)),
     "conditional": 0.4,
 }
 
