@@ -15,6 +15,7 @@ from scipy import stats
 
 from compare.geometry import cosine_blocks, unit_rows
 from compare.nulls import cosine_cdf, effective_dimension, matched_root
+from compare.tiles import row_products
 
 MULTIPLES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Thresholds on |cosine|, in standard deviations 1 / sqrt(width) of random directions."""
@@ -239,7 +240,7 @@ def empirical_null(unit: Float[np.ndarray, "n width"], *, seed: int = 0) -> tupl
 
     rng = np.random.default_rng(seed)
     i, j = rng.integers(0, len(unit), (2, N_SCORES))
-    cosines = (unit[i[i != j]] * unit[j[i != j]]).sum(1, dtype=np.float64).clip(-1 + 1e-12, 1 - 1e-12)
+    cosines = row_products(unit, i[i != j], j[i != j]).clip(-1 + 1e-12, 1 - 1e-12)
     scores = stats.norm.ppf(cosine_cdf(cosines, float(unit.shape[1]))).clip(-30, 30)
     fitted = NullDistribution(scores, estimate_null_proportion=True)
     return float(fitted.mean), float(fitted.sd), float(fitted.null_proportion)

@@ -16,6 +16,7 @@ from scipy import sparse, stats
 from compare.blob import LEVEL, NULL_DICTIONARIES, TESTED, Blob, Null, draw, standardised, sums_of
 from compare.geometry import unit_rows
 from compare.nulls import matched_root
+from compare.tiles import row_products
 
 SHARES = (0.0001, 0.001, 0.01, 0.1)
 """Shares of pairs in which an alignment is planted."""
@@ -107,7 +108,7 @@ def plant(
     graph = sparse.coo_matrix((signs, (i, j)), shape=(n, n)).tocsr()
     planted = unit_rows(unit + size / 2 * ((graph + graph.T) @ unit))
     few = slice(0, 100_000)
-    moved = [(side[i[few]] * side[j[few]]).sum(1) for side in (planted, unit)]
+    moved = [row_products(side, i[few], j[few]) for side in (planted, unit)]
     return planted, float((signs[few] * (moved[0] - moved[1])).mean())
 
 

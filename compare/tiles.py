@@ -1,7 +1,7 @@
 """A tile of all pairs: how features are selected, and arithmetic that is NaN where it is undefined."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 Select = slice | np.ndarray
 Tile = Float[np.ndarray, "rows cols"]
@@ -17,6 +17,14 @@ def unit_rows(directions: np.ndarray) -> np.ndarray:
     """Each row at unit length; NaN where its length is 0."""
     length = np.linalg.norm(directions, axis=1, keepdims=True)
     return np.divide(directions, length, out=np.full(directions.shape, np.nan, np.float32), where=length > 0)
+
+
+def row_products(
+    values: Float[np.ndarray, "n width"], i: Int[np.ndarray, " pairs"], j: Int[np.ndarray, " pairs"]
+) -> Float[np.ndarray, " pairs"]:
+    """Inner products of rows i with rows j in float64, so many at a time as fit a cache."""
+    parts = [slice(first, first + 256) for first in range(0, len(i), 256)]
+    return np.concatenate([(values[i[p]] * values[j[p]]).sum(1, dtype=np.float64) for p in parts] or [[]])
 
 
 def same(rows: Select, cols: Select) -> bool:

@@ -22,6 +22,7 @@ from compare.measures import (
     similarity_level,
 )
 from compare.nulls import effective_dimension
+from compare.tiles import row_products
 
 ALL = slice(None)
 MEASURED = [name for name in COOCCURRENCE if not name.startswith("true_")]
@@ -252,3 +253,11 @@ def test_the_placebo_needs_an_encoder(evidence):
         DIRECTIONS["encoder"](evidence)
     tied = measure(LinearSystem(n=6, width=4, n_tokens=100))
     np.testing.assert_allclose(DIRECTIONS["encoder"](tied), tied.directions, rtol=1e-6)
+
+
+def test_products_of_rows_are_those_of_the_whole_matrix():
+    values = np.random.default_rng(0).standard_normal((40, 6), dtype=np.float32)
+    i, j = np.random.default_rng(1).integers(0, 40, (2, 1000))
+    exact = values.astype(float) @ values.astype(float).T
+    np.testing.assert_allclose(row_products(values, i, j), exact[i, j], atol=1e-6)
+    assert row_products(values, i[:0], j[:0]).shape == (0,)
