@@ -102,16 +102,24 @@ def real_sentence(results: dict, arm: dict) -> str:
         cells = [cell for cell in arm["cells"] if cell["verdict"] == verdict]
         names = [
             cell_name(cell["cooccurrence"], cell["similarity"])
-            + (f" ({interval(cell)})" if verdict != "UNDECIDED" else "")
+            + (f" ({interval(cell)}{as_much_in(results, arm, cell)})" if verdict != "UNDECIDED" else "")
             for cell in cells
         ]
         parts.append(f"{len(names) or 'none'} {words}" + (f": {'; '.join(names)}" if names else ""))
-    confirmed, refuted, undecided = parts
-    controlled = " (signs only where they stand beyond every control)" * bool(controls_of(results, arm))
-    return (
-        f"Of six cells in “{arm['name']}”{controlled}, {confirmed}. {refuted.capitalize()}. "
-        f"{undecided.capitalize()}."
-    )
+    confirmed, refuted, undecided = parts[0], *(part[0].upper() + part[1:] for part in parts[1:])
+    controlled = " (a claimed sign counts only beyond every control)" * bool(controls_of(results, arm))
+    return f"Of six cells in “{arm['name']}”{controlled}, {confirmed}. {refuted}. {undecided}."
+
+
+def as_much_in(results: dict, arm: dict, cell: dict) -> str:
+    """Controls that show as much of a cell's sign, as words behind its mean; nothing where none does."""
+    name = (cell["cooccurrence"], cell["similarity"])
+    shown = []
+    for control in controls_of(results, arm):
+        beyond = excess(cell, find_cell(control, name))
+        if beyond["low"] <= 0 if cell["mean"] > 0 else beyond["high"] >= 0:
+            shown.append(f"“{control['name']}”")
+    return f", as much in {and_list(shown)}" if shown else ""
 
 
 def toy_sentence(results: dict) -> str:
@@ -214,8 +222,9 @@ def methods(results: dict) -> list[str]:
         "error stand beside them in the slopes.",
         "Verdicts: CONFIRMED where the whole 95 % interval lies on the claimed side, REFUTED where it "
         "lies on the other or, for a sign, within the margin of zero, else UNDECIDED. “= 0” means within "
-        f"±{rules['margin']:g} / √(effective dimension). A sign in a language model counts only if the "
-        "excess over each of its controls has it too. A whole table holds only if all its cells do.",
+        f"±{rules['margin']:g} / √(effective dimension). A claimed sign in a language model is confirmed "
+        "only if the excess over each of its controls has it too. A whole table holds only if all its cells "
+        "do.",
         "Nulls: the band in histograms and the shares in cells are those of random directions in the "
         "arm's effective dimension; antipodal pairs are held against random directions of the same second "
         "moment, features flagged at a false discovery rate of 5 %.",

@@ -314,3 +314,15 @@ def test_quantities_are_written_without(value, text):
 )
 def test_quotes_open_and_close_as_in_print(plain, printed):
     assert typographic(plain) == printed
+
+
+def test_a_cell_that_comes_out_against_the_claim_names_the_controls_that_show_as_much(judged):
+    results = json.loads(json.dumps(judged))
+    arm = next(arm for arm in results["arms"] if arm["group"] == "real")
+    cell = arm["cells"][2]  # independent and similar: +0.018, where the claim is < 0
+    assert cell["verdict"] == "REFUTED"
+    surrogate = next(other for other in results["arms"] if other["name"] == "Gaussian surrogate")
+    assert "as much in" not in wording.as_much_in(results, arm, cell)
+    surrogate["cells"][2]["mean"] = cell["mean"]
+    assert wording.as_much_in(results, arm, cell) == ", as much in “Gaussian surrogate”"
+    assert "as much in “Gaussian surrogate”)" in wording.real_sentence(results, arm)
