@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with options by name.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random [default: 0].")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random; 0 if not given.")]
 Quick = Annotated[bool | None, typer.Option("--quick", help="Small: every section, no final number.")]
 Device = Annotated[str | None, typer.Option(help="Where models run and outputs are compared: cpu, cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]

@@ -13,16 +13,19 @@ Replace = Callable[[Tensor], Tensor]
 
 @runtime_checkable
 class Batch(Protocol):
-    """Some tokens, as a system saw them."""
+    """Some tokens, as a system saw them. Only read: a frozen dataclass is one."""
 
-    preactivations: Float[Tensor, "tokens features"]
-    """Before the nonlinearity, any sign."""
+    @property
+    def preactivations(self) -> Float[Tensor, "tokens features"]:
+        """Before the nonlinearity, any sign."""
 
-    activations: Float[Tensor, "tokens features"]
-    """After it; zero is "off". Strided, or sparse CSR where the dictionary is large."""
+    @property
+    def activations(self) -> Float[Tensor, "tokens features"]:
+        """After it; zero is "off". Strided, or sparse CSR where the dictionary is large."""
 
-    outputs: Float[Tensor, "tokens vocab"]
-    """Next-token probabilities; rows sum to 1."""
+    @property
+    def outputs(self) -> Float[Tensor, "tokens vocab"]:
+        """Next-token probabilities; rows sum to 1."""
 
 
 @runtime_checkable

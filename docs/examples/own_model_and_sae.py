@@ -30,6 +30,8 @@ evidence = compare.measure(system)
 print(evidence.summary())
 
 # The same features fed Gaussian inputs of the same mean and covariance: what geometry gives by itself.
+assert evidence.input_mean is not None  # both are there, since an SAE has an encoder
+assert evidence.input_covariance is not None
 surrogate = compare.measure(GaussianSurrogate(system, evidence.input_mean, evidence.input_covariance, seed=0))
 
 config = compare.ReportConfig(min_count=10, max_features=96)
