@@ -64,7 +64,7 @@ def bench(quick: bool, step: Step, whole: Path | None = None, report: Path | Non
     finally:
         torch.set_num_threads(threads)
     if report is not None:
-        found["minutes"] = json.loads((report / TIMINGS).read_text(encoding="utf-8"))
+        found["minutes"] = minutes_of(report)
     rows = [
         {"case": case.title, "way": way, "unit": case.unit, "seconds": taken}
         | {"times_ours": taken / case.seconds[OURS], "largest_error": case.error if way == OURS else None}
@@ -132,15 +132,23 @@ def whole_lines(whole: dict) -> list[str]:
     ]
 
 
-def minute_lines(minutes: dict[str, list[float]]) -> list[str]:
+def minutes_of(report: Path) -> dict:
+    """The steps of a report with their seconds, by the clock and of the processor, and whether it was quick."""
+    texts = [(report / name).read_text(encoding="utf-8") for name in ("results.json", TIMINGS)]
+    results, steps = map(json.loads, texts)
+    return {"quick": results["quick"], "steps": steps}
+
+
+def minute_lines(minutes: dict) -> list[str]:
     """Where the time of a report went, longest first."""
+    steps, kind = minutes["steps"], "quick" if minutes["quick"] else "default"
     lines = [
         "",
-        f"## Where the time of a report goes: {duration(sum(wall for wall, _ in minutes.values()))}",
+        f"## Where the time of the {kind} report goes: {duration(sum(wall for wall, _ in steps.values()))}",
         "",
     ]
     lines += ["| | seconds | core-seconds |", "|---|---:|---:|"]
-    longest = sorted(minutes.items(), key=lambda item: -item[1][0])
+    longest = sorted(steps.items(), key=lambda item: -item[1][0])
     return lines + [f"| {title} | {wall:.0f} | {cpu:.0f} |" for title, (wall, cpu) in longest if wall >= 0.5]
 
 

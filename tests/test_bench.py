@@ -45,6 +45,7 @@ def test_one_pass_sees_every_pair_once():
 @pytest.mark.slow
 def test_a_quick_bench_is_exact_and_its_ratios_are_those_of_its_seconds(tmp_path):
     (tmp_path / "timings.json").write_text('{"toy: training": [61.0, 50.0], "nothing": [0.1, 0.1]}')
+    (tmp_path / "results.json").write_text('{"quick": true}')
     found = bench(True, silent, tmp_path / "tiles", tmp_path)
     assert write_bench(found, tmp_path).read_text() == table(found)
     ours, other = found["rows"][-2:]
@@ -56,5 +57,5 @@ def test_a_quick_bench_is_exact_and_its_ratios_are_those_of_its_seconds(tmp_path
     assert found["whole"]["pairs"] == 1100 * 1099 / 2
     assert found["whole"]["error"] < 2e-6
     assert found["whole"]["equal_rows"] == 0
-    assert "report goes: 1 min 01 s" in table(found)
+    assert "the quick report goes: 1 min 01 s" in table(found)
     assert {row["way"] for row in found["rows"]} >= {"scipy cdist, squared", "statsmodels OLS, HC1 alone"}
