@@ -133,7 +133,7 @@ def whole_lines(whole: dict) -> list[str]:
 
 
 def minutes_of(report: Path) -> dict:
-    """The steps of a report with their seconds, by the clock and of the processor, and whether it was quick."""
+    """The steps of a report with their seconds, by the clock and of the processor; and if it was quick."""
     texts = [(report / name).read_text(encoding="utf-8") for name in ("results.json", TIMINGS)]
     results, steps = map(json.loads, texts)
     return {"quick": results["quick"], "steps": steps}
