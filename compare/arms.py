@@ -83,7 +83,10 @@ def untrained_arm(
     name = f"re-randomised model, {kept}"
     batch, n_features = 512, min(UNTRAINED_FEATURES, config.max_features)
     n_activations = max(batch, config.n_tokens // batch * batch)
-    sae = SAEConfig(n_features=n_features, n_activations=n_activations, batch=batch, seed=config.seed)
+    part = min(SAEConfig.part, n_activations)
+    sae = SAEConfig(
+        n_features=n_features, n_activations=n_activations, batch=batch, part=part, seed=config.seed
+    )
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
         from real.untrained import untrained_system
