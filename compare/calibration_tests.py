@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int8
 
-from compare.blob import blob, matched_null
+from compare.blob import GROUPS, matched_null, shape_p, sums_of
 from compare.cells import Cells, estimate, measure_cells
 from compare.geometry import antipodal, flag, unit_rows
 from compare.nulls import effective_dimension
@@ -30,6 +30,9 @@ PARTS = {
 P_VALUES = {"< 0": "p_below", "> 0": "p_above", "= 0": "p_equivalence"}
 FAR = 10.0
 """A part of the table that surely holds is planted so many effects from zero."""
+
+EVERY = 4
+"""Directions are tested in one replicate of so many: each draws dictionaries of its own as a null."""
 
 OPPOSITE_SHARE = 0.1
 """Share of the features that lie in planted antipodal pairs, the densest ones."""
@@ -64,7 +67,7 @@ def calibrate_tests(
 
     `cooccurrence` and `similarity` hold the levels of compare.measures. `effect` is what is planted in a cell
     mean, in standard deviations of the cosine. Tests called naive take pairs for independent. A cell without
-    enough pairs has no row.
+    enough pairs has no row. Directions are tested in every EVERY-th replicate.
     """
     rng = np.random.default_rng(seed)
     mask = ~np.eye(len(directions), dtype=bool)
@@ -79,16 +82,17 @@ def calibrate_tests(
         cells = measure_cells(cosine, cooccurrence, similarity, mask, d_eff=effective_dimension(units))
         size = effect * float(cosine[np.triu_indices(len(cosine), 1)].std())
         found.append(dict(of_cells(cells, centre, size)))
+        if number % EVERY:
+            continue
         for world, drawn in (("null", fresh), ("planted", with_opposites(fresh, rates, rng))):
             found[-1] |= {(world, *key): value for key, value in of_directions(drawn, rates, number).items()}
-    rows = [
-        {"world": world, "effects": "none", "test": test, "term": term}
-        | {"rejected": float(np.mean([one[world, test, term] for one in found]))}
-        for world, test, term in found[0]
-    ]
-    table = pd.DataFrame(rows)
-    table["error"] = np.sqrt(table["rejected"] * (1 - table["rejected"]) / replicates)
-    return table.assign(replicates=replicates)
+    rows = []
+    for world, test, term in found[0]:
+        rejections = [one[world, test, term] for one in found if (world, test, term) in one]
+        rows.append((world, "none", test, term, float(np.mean(rejections)), len(rejections)))
+    table = pd.DataFrame(rows, columns=["world", "effects", "test", "term", "rejected", "replicates"])
+    table["error"] = np.sqrt(table["rejected"] * (1 - table["rejected"]) / table["replicates"])
+    return table
 
 
 def expected_cosine(
@@ -179,7 +183,8 @@ def of_directions(
     found = antipodal(directions, n_pairs=1, seed=seed)
     p = {name: found.features[f"p_{name}"].to_numpy() for name in ("covariance", "beta", "effective")}
     null = matched_null(unit_rows(directions), seed=seed)
-    shape = blob(directions, null=null, seed=seed)
+    sums = sums_of(unit_rows(directions), min(GROUPS, len(directions)), seed).estimates()
+    shape = shape_p({name: value for name, (value, _) in sums.items()}, null)
     any_flagged = "any feature flagged"
     results = {
         ("antipodal, matched covariance", any_flagged): bool(flag(p["covariance"]).any()),
@@ -187,7 +192,7 @@ def of_directions(
         ("antipodal, Beta(d), naive", any_flagged): bool(flag(p["beta"]).any()),
         ("antipodal, Beta(d_eff)", any_flagged): bool(flag(p["effective"]).any()),
         ("antipodal, sign flips", "more below than above"): found.asymmetry["p"] < LEVEL,
-        ("blob", "shape other than matched"): shape.shape_p < LEVEL,
+        ("blob", "shape other than matched"): shape < LEVEL,
     }
     mean, error, df = dense_excess(found.features["flagged"].to_numpy(), rates)
     if np.isfinite(error):

@@ -97,7 +97,7 @@ def test_the_default_holds_its_size_in_500_replicates(name):
 
 
 def test_in_the_stored_table_the_default_keeps_its_size_where_naive_errors_do_not():
-    table = pd.read_csv(Path(__file__).parent / "validation" / "calibration.csv")
+    table = pd.read_csv(Path(__file__).parents[1] / "reports/calibration/worlds.csv")
     nulls = table[table["world"].isin(WORLDS)]
     assert set(nulls["world"]) == set(WORLDS)
     assert (nulls["replicates"] >= 500).all()

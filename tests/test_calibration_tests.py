@@ -71,8 +71,9 @@ def test_a_shift_by_the_centre_decides_each_claim_about_a_mean():
     assert found["planted", "cell mean", "the post's table, every mean 0"]
 
 
-def test_sizes_are_kept_and_naive_ones_are_not_where_cosines_have_levels():
+def test_sizes_are_kept_and_naive_ones_are_not_where_cosines_have_levels(monkeypatch):
     """30 replicates: a test of 5 % rejects in more than 6 of them with probability .0003 each."""
+    monkeypatch.setattr("compare.calibration_tests.EVERY", 1)
     co, sim = levels()
     rates = np.linspace(0.01, 0.4, N)
     table = calibrate_tests(crowd(0.6), co, sim, rates, replicates=30, effect=0.5, seed=6)
@@ -93,8 +94,10 @@ def test_sizes_are_kept_and_naive_ones_are_not_where_cosines_have_levels():
 def test_a_cell_without_pairs_has_no_row():
     co, sim = levels()
     co[co == 0] = 1
-    table = calibrate_tests(crowd(0.0), co, sim, np.full(N, 0.01), replicates=1, seed=7)
+    table = calibrate_tests(crowd(0.0), co, sim, np.full(N, 0.01), replicates=5, seed=7)
     terms = set(table["term"])
     assert not [term for term in terms if term.startswith(("exclusive", "the post's", "against exclusive"))]
     assert "independent, similar < 0" in terms
     assert "antipodal, dense less others" not in set(table["test"])  # no feature is dense
+    counts = table.groupby("test")["replicates"].unique()
+    assert (counts["cell mean"].tolist(), counts["blob"].tolist()) == ([5], [2])

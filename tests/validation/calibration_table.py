@@ -1,6 +1,6 @@
 """Size and power of the tests in every world: `python tests/validation/calibration_table.py [replicates]`.
 
-Writes calibration.csv beside this file: share of replicates in which each test rejects at 5 %, with 99
+Writes reports/calibration/worlds.csv: share of replicates in which each test rejects at 5 %, with 99
 permutations a replicate. 500 replicates take about a quarter of an hour on one core.
 """
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from compare.calibration import WORLDS, World, calibrate
 
+TABLE = Path(__file__).parents[2] / "reports/calibration/worlds.csv"
 CONFOUNDED = World(confounding=0.5)
 SETTINGS = [
     *[(name, world, "none") for name, world in WORLDS.items()],
@@ -37,7 +38,7 @@ def main(replicates: int) -> None:
         tables.append(table.assign(world=name, effects=effects))
         print(name, effects, flush=True)
         columns = ["world", "effects", "test", "term", "rejected", "error", "replicates"]
-        pd.concat(tables)[columns].to_csv(Path(__file__).with_name("calibration.csv"), index=False)
+        pd.concat(tables)[columns].to_csv(TABLE, index=False)
 
 
 if __name__ == "__main__":
