@@ -20,6 +20,9 @@ NATURAL = (-1.0, 0.0, 1.0)
 RANK = "weight decay favours low rank"
 """The anchor that is about a difference between two settings, with weight decay and without."""
 
+YES_OR_NO = "share of starts"
+"""The quantity whose values are 0 or 1 for each start."""
+
 OUT, IN, UNSURE, SHOWN = "does not come out", "comes out", "not certain", "shown only"
 
 
@@ -27,7 +30,8 @@ def anchor_table(rows: Sequence[dict]) -> pd.DataFrame:
     """A row an anchor and setting: what was expected, mean over starts with its 95 % interval, verdict."""
     found = []
     for row in [*(row for row in rows if row["name"] != RANK), *rank_rows(rows)]:
-        mean, low, high = row.get("interval") or interval(row["values"])
+        of_starts = row["quantity"] == YES_OR_NO
+        mean, low, high = row.get("interval") or interval(row["values"], of_starts)
         about = {name: row[name] for name in ("name", "setting", "quantity", "source")}
         numbers = {"mean": mean, "low": low, "high": high, "n_starts": len(row["values"])}
         verdict = judge((low, high), row["low"], row["high"])
@@ -37,12 +41,12 @@ def anchor_table(rows: Sequence[dict]) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and 95 % interval; NaN ends for a single value."""
+def interval(values: Sequence[float], yes_or_no: bool) -> tuple[float, float, float]:
+    """Mean and 95 % interval; NaN ends for a single value. Values that are all alike leave it no width."""
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return mean, nan, nan
-    if set(values) <= {0.0, 1.0}:
+    if yes_or_no:
         low, high = proportion_confint(round(sum(values)), n, method="beta")
         return mean, float(low), float(high)
     half = float(student.ppf(0.975, n - 1) * np.std(values, ddof=1) / sqrt(n))

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from compare.anchors import IN, OUT, RANK, SHOWN, UNSURE, anchor_sentences, anchor_table
+from compare.anchors import IN, OUT, RANK, SHOWN, UNSURE, YES_OR_NO, anchor_sentences, anchor_table
 from compare.atlas import CELLS, atlas_results, cell_table, point_table, region, sign_of, write_atlas
 from compare.cli import app
 from toy import atlas as toy_atlas
@@ -48,14 +48,15 @@ def test_an_anchor_comes_out_where_its_whole_interval_lies_in_the_range():
         anchor([0.9, 1.0, 0.98], 0.35, 1.0),
         anchor([0.1, 0.12, 0.11], 0.35, 1.0),
         anchor([0.2, 0.5, 0.3], 0.35, 1.0),
-        anchor([1.0] * 80, 0.95, 1.0),  # Clopper and Pearson: .025 ** (1 / 80) = .955
-        anchor([1.0] * 40, 0.95, 1.0),  # .025 ** (1 / 40) = .912
+        anchor([1.0] * 80, 0.95, 1.0, quantity=YES_OR_NO),  # Clopper and Pearson: .025 ** (1 / 80) = .955
+        anchor([1.0] * 40, 0.95, 1.0, quantity=YES_OR_NO),  # .025 ** (1 / 40) = .912
         anchor([0.1, 0.2], None, None),
+        anchor([0.0, 0.0, 0.0], 0.0, 0.02),  # shares of pairs, not of starts
     ]
     table = anchor_table(rows)
-    assert table["verdict"].tolist() == [IN, IN, OUT, UNSURE, IN, UNSURE, SHOWN]
+    assert table["verdict"].tolist() == [IN, IN, OUT, UNSURE, IN, UNSURE, SHOWN, IN]
     assert table["low"][4] == pytest.approx(0.025 ** (1 / 80))
-    assert anchor_sentences(table)[0].startswith("3 of 6 anchors")
+    assert anchor_sentences(table)[0].startswith("4 of 7 anchors")
 
 
 def test_weight_decay_favours_low_rank_only_where_the_rank_falls():
