@@ -1,8 +1,8 @@
 """What is known of toys from elsewhere, beside what was found: in range, out of it, or not certain.
 
 Rows come from toy.known: an anchor's name, quantity, source and range, the setting, and a value a start.
-Starts are the replicates: an interval is Student's t over them, or Clopper and Pearson's where each says yes
-or no.
+Starts are the replicates, of all worlds together: an interval is Student's t over them, or Clopper and
+Pearson's where each says yes or no.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,16 @@ YES_OR_NO = "share of starts"
 OUT, IN, UNSURE, SHOWN = "does not come out", "comes out", "not certain", "shown only"
 
 
+def pooled(worlds: Sequence[Sequence[dict]]) -> list[dict]:
+    """The rows of several worlds as one: the values of each anchor and setting together."""
+    found = [row | {"values": list(row["values"]), "n_worlds": len(worlds)} for row in worlds[0]]
+    for rows in worlds[1:]:
+        for whole, row in zip(found, rows, strict=True):
+            assert (whole["name"], whole["setting"]) == (row["name"], row["setting"])
+            whole["values"] += row["values"]
+    return found
+
+
 def anchor_table(rows: Sequence[dict]) -> pd.DataFrame:
     """A row an anchor and setting: what was expected, mean over starts with its 95 % interval, verdict."""
     found = []
@@ -33,7 +43,8 @@ def anchor_table(rows: Sequence[dict]) -> pd.DataFrame:
         of_starts = row["quantity"] == YES_OR_NO
         mean, low, high = row.get("interval") or interval(row["values"], of_starts)
         about = {name: row[name] for name in ("name", "setting", "quantity", "source")}
-        numbers = {"mean": mean, "low": low, "high": high, "n_starts": len(row["values"])}
+        numbers = {"mean": mean, "low": low, "high": high}
+        numbers |= {"n_starts": len(row["values"]), "n_worlds": row["n_worlds"]}
         verdict = judge((low, high), row["low"], row["high"])
         of = "the quarter with the least loss" if row["best"] else "all"
         found.append(about | {"expected": expected(row["low"], row["high"]), "starts": of} | numbers)
@@ -121,8 +132,8 @@ def markdown(table: pd.DataFrame) -> list[str]:
     lines = ["| anchor | setting | quantity | expected (source) | found [95 %] | starts | verdict |"]
     lines.append("|---|---|---|---|---|---|---|")
     for row in table.to_dict("records"):
-        lines.append(
-            f"| {row['name']} | {row['setting']} | {row['quantity']} | {row['expected']} ({row['source']}) | "
-            f"{ends(row)} | {row['n_starts']}, {row['starts']} | {row['verdict']} |"
-        )
-    return [line.replace("E[cos^2]", "E[cos²]").replace("|cosine|", "absolute cosine") for line in lines]
+        claim = f"{row['expected']} ({row['source']})"
+        starts = f"{row['n_starts']} in {row['n_worlds']} worlds: {row['starts']}"
+        cells = (row["name"], row["setting"], row["quantity"], claim, ends(row), starts, row["verdict"])
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return lines

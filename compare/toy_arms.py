@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from toy.system import ToySystem
     from toy.world import World
 
+ANCHOR_WORLDS = 3
+"""Worlds, with starts of their own, in which each of the atlas' anchors is asked."""
+
 
 def toy_arms(config: ReportConfig) -> list[Arm]:
     """The toys of the default report, each with its seeds."""
@@ -133,16 +136,19 @@ def explore_atlas(seed: int, runs: Path, step: Step) -> dict:
 
     What the same code left in `runs` is not run again.
     """
+    from compare.anchors import pooled
     from compare.atlas import atlas_results
     from compare.provenance import versions
     from toy.atlas import explore, explore_anchors, toy_sha256
 
-    with step("anchors") as progress:
-        anchors = explore_anchors(seed, runs / "atlas", progress)
+    worlds = []
+    for number in range(ANCHOR_WORLDS):
+        with step(f"anchors, world {number + 1} of {ANCHOR_WORLDS}") as progress:
+            worlds.append(explore_anchors(ANCHOR_WORLDS * seed + number, runs / "atlas", progress))
     with step("atlas") as progress:
         found = list(explore(seed, runs / "atlas", progress))
     about = {"seed": seed, "toy_sha256": toy_sha256(), "versions": versions()}
-    results = atlas_results(found, anchors, atlas_theory(), about)
+    results = atlas_results(found, pooled(worlds), atlas_theory(), about)
     return results | {"measures": measures_on_toys(ReportConfig(seed=seed), step)}
 
 

@@ -6,7 +6,18 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from compare.anchors import IN, OUT, RANK, SHOWN, UNSURE, YES_OR_NO, anchor_sentences, anchor_table
+from compare.anchors import (
+    IN,
+    OUT,
+    RANK,
+    SHOWN,
+    UNSURE,
+    YES_OR_NO,
+    anchor_sentences,
+    anchor_table,
+    markdown,
+    pooled,
+)
 from compare.atlas import CELLS, atlas_results, cell_table, point_table, region, sign_of, write_atlas
 from compare.cli import app
 from toy import atlas as toy_atlas
@@ -39,7 +50,7 @@ def planted(means: dict[str, tuple[float, float]], seed: int = 0, **changes: obj
 def anchor(values: list[float], low: float | None, high: float | None, **changes: object) -> dict:
     """A row of an anchor with these values by start."""
     about = {"name": "known", "quantity": "share", "source": "somebody", "setting": "here", "best": False}
-    return about | {"values": values, "low": low, "high": high, "config": {}} | changes
+    return about | {"values": values, "low": low, "high": high, "config": {}, "n_worlds": 1} | changes
 
 
 def test_an_anchor_comes_out_where_its_whole_interval_lies_in_the_range():
@@ -57,6 +68,15 @@ def test_an_anchor_comes_out_where_its_whole_interval_lies_in_the_range():
     assert table["verdict"].tolist() == [IN, IN, OUT, UNSURE, IN, UNSURE, SHOWN, IN]
     assert table["low"][4] == pytest.approx(0.025 ** (1 / 80))
     assert anchor_sentences(table)[0].startswith("4 of 7 anchors")
+
+
+def test_worlds_are_pooled_anchor_by_anchor():
+    first, second = anchor([0.5, 0.6], 0.0, 1.0), anchor([0.7], 0.0, 1.0)
+    (row,) = pooled([[first], [second]])
+    assert (row["values"], row["n_worlds"]) == ([0.5, 0.6, 0.7], 2)
+    assert first["values"] == [0.5, 0.6]
+    (line,) = markdown(anchor_table([row | {"setting": "P(j | i)"}]))[2:]
+    assert "P(j \\| i)" in line  # a bar would end the cell
 
 
 def test_weight_decay_favours_low_rank_only_where_the_rank_falls():
