@@ -311,8 +311,9 @@ def measure(
         )
     sums = cofiring.pool().result()
     mean, covariance = moments.pool().result()
-    has_windows = windows is not None and n_sequences < outputs.n_tokens
-    sequence_features, sequence_offsets = windows.pool().result() if has_windows else (None, None)
+    sequence_features, sequence_offsets = None, None
+    if windows is not None and n_sequences < outputs.n_tokens:
+        sequence_features, sequence_offsets = windows.pool().result()
     context_values, context_tokens = contexts.pool().result() if contexts else (None, None)
     return Evidence(
         name=system.name,
