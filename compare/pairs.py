@@ -1,11 +1,13 @@
 """All pairs of features that fire: whole where they fit, tile by tile where they do not."""
 
+import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from compare import big_arrays, ranks
@@ -13,6 +15,10 @@ from compare.dyads import TILE, above_diagonal, slices, squares, tiles
 from compare.evidence import Evidence
 from compare.kernels import add_to_grid
 from compare.measures import COOCCURRENCE, DIRECTIONS, SIMILARITY, Measure
+from compare.portrait import pair_frame, pair_summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WHOLE = 8192
 """Up to so many features the arrays [n, n] are held; beyond, all but similarities are made tile by tile."""
@@ -80,6 +86,24 @@ class PairTable:
         tile = {name: self.whole[name][rows, cols] for name in self.names if name in self.whole}
         tile |= {name: _measure(name)(self.evidence, *ids).astype(np.float32) for name in missing}
         return tile if "cosine" in tile else {"cosine": self.units[rows] @ self.units[cols].T} | tile
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a pair at which every measure is defined: features i < j, cosine, and each measure."""
+        return pair_frame(self)
+
+    def summary(self) -> str:
+        """Mean, spread and correlation with the cosine of each measure, a line each."""
+        return pair_summary(self)
+
+    def plot(self, cooccurrence: str | None = None, similarity: str | None = None) -> "Figure":
+        """Mean cosine by two measures: the first and the last that were asked for, unless named."""
+        from compare.figures_library import pair_plot
+
+        return pair_plot(self.to_frame(), cooccurrence or self.names[1], similarity or self.names[-1])
+
+    def _repr_html_(self) -> str:
+        """The summary, as a notebook shows it."""
+        return f"<pre>{html.escape(self.summary())}</pre>"
 
     def source(self, cooccurrence: str, similarity: str) -> "PairSource":
         """What compare.fit takes in place of arrays where these are not held."""

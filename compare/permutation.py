@@ -19,6 +19,7 @@ from scipy import stats
 
 from compare.design import Activity, Effects, Prepared, interaction
 from compare.dyads import Matrix, TileSource, tiles
+from compare.portrait import PermutationPortrait
 from compare.regress import inverse_of
 
 DOUBLE_LIMIT = 1024
@@ -29,7 +30,7 @@ PERMUTED_LIMIT = 8192
 
 
 @dataclass(frozen=True, eq=False)
-class Permutation:
+class Permutation(PermutationPortrait):
     """Two-sided p-values by coefficient, and the null's t statistics in short."""
 
     tvalues: pd.Series
@@ -53,18 +54,6 @@ class Permutation:
 
     draws: Float[np.ndarray, "draws slopes"]
     """t of every permutation; no rows where moments were computed."""
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row a coefficient."""
-        columns = {
-            "estimate": self.estimates,
-            "t": self.tvalues,
-            "null_mean": self.null_mean,
-            "null_sd": self.null_sd,
-            "null_se": self.null_se,
-            "p": self.pvalues,
-        }
-        return pd.DataFrame(columns).rename_axis("term")
 
 
 def permute(

@@ -46,6 +46,8 @@ def test_evidence_shows_itself(evidence):
     np.testing.assert_allclose(frame["mean_activation"] * frame["count"], evidence.activation_sums)
     assert "40 of 40 features fired" in evidence.summary()
     assert "<table" in evidence._repr_html_()
+    drawn = evidence.plot().axes[0].lines[0].get_ydata()
+    np.testing.assert_allclose(drawn, np.sort(frame["rate"])[::-1])
 
 
 def test_results_have_the_verdicts_of_every_cell_in_every_form(results):
@@ -94,3 +96,31 @@ def test_a_fit_shows_itself(evidence):
     assert [axis.get_title() for axis in figure.axes] == [
         f"slope on {term_name(term)}" for term in fit.params.index
     ]
+
+
+def test_pairs_show_themselves(evidence):
+    pairs = compare.pair_table(evidence, cooccurrence=["phi"], similarity=["js"])
+    frame = pairs.to_frame()
+    assert len(frame) == 40 * 39 // 2
+    row = frame.iloc[17]
+    place = {feature: k for k, feature in enumerate(pairs.feature_ids)}
+    assert row["cosine"] == pairs.cosine[place[row["i"]], place[row["j"]]]
+    assert (frame["i"] < frame["j"]).all()
+    assert "780 of 780 pairs of 40 features" in pairs.summary()
+    correlation = np.corrcoef(frame["phi"], frame["cosine"])[0, 1]
+    assert f"{correlation:.4g}" in pairs.summary()
+    assert "<pre>" in pairs._repr_html_()
+    assert isinstance(pairs.plot(), Figure)
+
+
+@pytest.mark.parametrize("method", ["dsp", "moments"])
+def test_a_permutation_shows_itself(evidence, method):
+    pairs = compare.pair_table(evidence, cooccurrence=["phi"], similarity=["js"])
+    found = compare.permute(
+        pairs.cosine, pairs["phi"], pairs["js"], mask=pairs.mask, permutations=19, method=method
+    )
+    assert "Permutation of 40 features" in found.summary()
+    assert f"{found.pvalues['co']:.4g}" in found.summary()
+    assert "co:sim" in found._repr_html_()
+    lines = [axis.lines[0].get_xdata()[0] for axis in found.plot().axes]
+    assert lines == found.tvalues.tolist()
