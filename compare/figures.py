@@ -327,12 +327,16 @@ def forest(table: pd.DataFrame) -> Figure:
 
 def draw_slopes(axis: Axes, table: pd.DataFrame, names: list[tuple[str, str]]) -> None:
     """One term: a row for each arm and specification."""
-    for r in table.itertuples():
-        place = names.index((r.arm, r.effects))
-        style = GROUP_MARKS[r.group]
-        axis.plot([r.low, r.high], [place, place], color=style["color"], linewidth=1.4, zorder=2)
-        axis.plot([r.naive_low, r.naive_high], [place, place], color=INK, linewidth=3.5, alpha=0.55, zorder=3)
-        axis.plot(r.estimate, place, **style, markersize=5, linestyle="none", zorder=4)
+    for group, part in table.groupby("group", sort=False):
+        places = [names.index(name) for name in zip(part["arm"], part["effects"], strict=True)]
+        rows, style = [place for place in places for _ in range(3)], GROUP_MARKS[group]
+        default, naive = (
+            part.assign(gap=float("nan"))[[low, high, "gap"]].to_numpy().ravel()
+            for low, high in (("low", "high"), ("naive_low", "naive_high"))
+        )  # one line with gaps is drawn far faster than a line each
+        axis.plot(default, rows, color=style["color"], linewidth=1.4, zorder=2)
+        axis.plot(naive, rows, color=INK, linewidth=3.5, alpha=0.55, zorder=3)
+        axis.plot(part["estimate"], places, **style, markersize=5, linestyle="none", zorder=4)
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.locator_params(axis="x", nbins=5)
     axis.set_xlabel("cosine per unit")
