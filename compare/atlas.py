@@ -38,6 +38,11 @@ CLAIMS = {
     "co-occurring, same": "> 0",
     "co-occurring, different": "= 0",
 }
+KNOWN = (
+    "What other work says of such toys, run again here; where a source has no number, the range is our "
+    "reading of it. An anchor that does not come out may ask for longer training or for another world: "
+    "`anchors` in results.json has the config of each run."
+)
 AXES = ("features_per_dimension", "firing_rate", "reconstruction_share", "weight_decay")
 
 
@@ -319,7 +324,8 @@ def readme(results: dict, names: Sequence[str]) -> str:
     lines = ["# Atlas of the toy", "", f"Written by `{results['run']['command']}`; edit nothing here.", ""]
     lines += [f"- {sentence}" for sentence in results["atlas"]["summary"]]
     lines += ["", "Grid, worlds and starts: `results.json`; every number: `points.csv`, `cells.csv`."]
-    lines += ["", "## Known from elsewhere", "", *markdown(pd.DataFrame(results["atlas"]["anchors"])), ""]
+    lines += ["", "## Known from elsewhere", "", KNOWN, ""]
+    lines += [*markdown(pd.DataFrame(results["atlas"]["anchors"])), ""]
     lines += scored_lines(results["measures"]) if "measures" in results else []
     for name in names:
         lines += [f"## {name.replace('-', ' ')}", "", f"![{name}]({name}.png)", ""]
