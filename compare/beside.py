@@ -48,7 +48,7 @@ def calibration_beside(place: Path) -> dict | None:
     files = sorted((place / "calibration").glob("*.csv"))
     rows: list[dict] = []
     for path in files:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])  # a world may be called null
         missing = [name for name in CALIBRATION if name not in table and name != "effects"]
         if missing:
             raise ValueError(

@@ -44,6 +44,7 @@ def test_calibrations_are_read_with_their_hashes_and_put_by_test(tmp_path):
     found = found_beside(tmp_path / "mine")["calibration"]
     assert found["files"] == {"null.csv": file_sha256(place / "null.csv")}
     assert {row["effects"] for row in found["rows"]} == {"none"}
+    assert {row["world"] for row in found["rows"]} == {"null", "planted"}  # which pandas takes for missing
     rows = by_test(calibration_rows())
     assert [(row["test"], row["co"], row["co:sim"]) for row in rows[:2]] == [
         ("naive", 0.4, 0.42),
