@@ -120,6 +120,7 @@ def draw_calibration(made: Tables) -> Iterator[Drawing]:
     """Sizes of the tests, where nothing was planted."""
     slopes = made["calibration"][made["calibration"]["term"].isin(SLOPES)]
     null = slopes[~slopes["world"].str.startswith("planted")]
+    null = null.assign(world=null["table"].str.replace("-", " ") + ": " + null["world"])
     if len(null):
         yield "calibration", lambda: figures_calibration.size_plot(null)
 
