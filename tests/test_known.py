@@ -25,7 +25,7 @@ from toy.known import (
     near_half,
     neighbours,
 )
-from toy.model import Trained
+from toy.model import Trained, train
 from toy.world import World
 
 WORLD = World(RING)
@@ -87,8 +87,7 @@ def test_a_row_says_what_was_expected_and_asks_the_optimum_of_a_quarter_of_the_s
 def test_two_sparse_features_end_antipodal_and_dimensionalities_fill_the_width():
     (row,) = measure_run(few_features()[0])
     assert max(row["values"]) < -0.95
-    from toy.model import train
 
-    config = ToyConfig(n_features=64, width=32, vocabulary=8, n_seeds=2, steps=1000)
+    config = ToyConfig(n_features=64, width=32, vocabulary=8, n_seeds=2)  # 3,000 steps: it has to converge
     sums = dimensionalities(train(config, World(config)).directions).sum(1)
     assert sums.tolist() == pytest.approx([32, 32], rel=0.01)
