@@ -90,7 +90,7 @@ def summary(results: dict) -> Table:
 
 def short_cell(cell: dict) -> Text:
     """Sign of the verdict and mean."""
-    return signed(compact(cell["mean"]) if cell["n_pairs"] else "no pairs", cell["verdict"])
+    return signed(compact(cell["mean"]) if cell["n_pairs"] else "none", cell["verdict"])
 
 
 def signed(text: str, verdict: str | None) -> Text:
