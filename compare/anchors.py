@@ -6,13 +6,13 @@ Pearson's where each says yes or no.
 """
 
 from collections.abc import Sequence
-from math import nan, sqrt
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 from scipy.stats import ttest_ind
 from statsmodels.stats.proportion import proportion_confint
+
+from compare.sae_bias import t_interval
 
 NATURAL = (-1.0, 0.0, 1.0)
 """Ends of cosines, shares and lengths: a range that stops there is open on that side."""
@@ -54,14 +54,10 @@ def anchor_table(rows: Sequence[dict]) -> pd.DataFrame:
 
 def interval(values: Sequence[float], yes_or_no: bool) -> tuple[float, float, float]:
     """Mean and 95 % interval; NaN ends for a single value. Values that are all alike leave it no width."""
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return mean, nan, nan
-    if yes_or_no:
-        low, high = proportion_confint(round(sum(values)), n, method="beta")
-        return mean, float(low), float(high)
-    half = float(student.ppf(0.975, n - 1) * np.std(values, ddof=1) / sqrt(n))
-    return mean, mean - half, mean + half
+    low, mean, high = t_interval(values)
+    if yes_or_no and len(values) > 1:
+        low, high = map(float, proportion_confint(round(sum(values)), len(values), method="beta"))
+    return mean, low, high
 
 
 def rank_rows(rows: Sequence[dict]) -> list[dict]:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -261,17 +260,19 @@ def sae_on_toys(config: ReportConfig, step: Step) -> dict:
         total = len(toys) * toys["given"].n_seeds * len(SAE_KINDS)
         for directions, toy in toys.items():
             world, found = trained_toy(toy)
-            for instance, (decoder, k) in product(range(toy.n_seeds), SAE_KINDS):
-                true = found.directions[instance]
-                sae = replace(chosen, k=k, decoder=decoder, seed=config.seed + instance)
-                learned = sae_on_toy(world, true, sae)
-                encoder, rows_of_sae = learned.W_enc.numpy(), learned.W_dec.numpy()
+            about = {"directions": directions, "l0": world.rates.sum().item()}
+            for instance, true in enumerate(found.directions):
                 seen = hidden_of(world, true, COVARIANCE_SAMPLES, seed=config.seed)
-                slope = preactivation_slope(encoder, rows_of_sae, np.cov(seen.numpy().T))
-                about = {"directions": directions, "decoder": decoder, "k": k, "l0": world.rates.sum().item()}
-                about |= {"instance": instance, "preactivation_slope": slope}
-                rows += [about | row for row in bias_rows(true.numpy(), rows_of_sae, world.cells())]
-                progress(len(rows) // len(world.cells()), total)
+                covariance = np.cov(seen.numpy().T)
+                for decoder, k in SAE_KINDS:
+                    sae = replace(chosen, k=k, decoder=decoder, seed=config.seed + instance)
+                    learned = sae_on_toy(world, true, sae)
+                    encoder, rows_of_sae = learned.W_enc.numpy(), learned.W_dec.numpy()
+                    slope = preactivation_slope(encoder, rows_of_sae, covariance)
+                    kind = {"decoder": decoder, "k": k, "instance": instance, "preactivation_slope": slope}
+                    here = bias_rows(true.numpy(), rows_of_sae, world.cells())
+                    rows += [about | kind | row for row in here]
+                    progress(len(rows) // len(world.cells()), total)
     found = over_seeds(rows)
     return {"rows": found, "sentences": sae_bias_sentences(found), "shape": numbers_on_toys(rows)}
 

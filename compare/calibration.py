@@ -13,6 +13,7 @@ from compare.calibration_tests import calibrate_tests, redrawn
 from compare.design import Effects
 from compare.evidence import Evidence
 from compare.measures import cooccurrence_level, similarity_level
+from compare.names import SLOPES
 from compare.pairs import pair_table
 from compare.permutation import permute
 from compare.progress import Progress
@@ -20,8 +21,6 @@ from compare.regress import fit
 
 ERRORS = ("naive", "hc1", "dyadic_floored", "jackknife", "default")
 """Kinds of error whose t tests are calibrated."""
-
-SLOPES = ["co", "sim", "co:sim"]
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ def calibrate(
         if permutations:
             order = int(rng.integers(2**63))
             tests["mrqap_dsp"] = permute(*arrays, permutations=permutations, seed=order, **given).pvalues
-        rows.append(pd.DataFrame(tests).loc[SLOPES] < level)
+        rows.append(pd.DataFrame(tests).loc[list(SLOPES)] < level)
     share = sum(frame.astype(float) for frame in rows) / replicates
     table = share.rename_axis(index="term", columns="test").T.stack().rename("rejected").reset_index()
     table["error"] = np.sqrt(table["rejected"] * (1 - table["rejected"]) / replicates)

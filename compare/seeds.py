@@ -7,10 +7,8 @@ import pandas as pd
 
 from compare.cells import Cells, estimate
 from compare.fitted import Fit
-from compare.names import term_name
+from compare.names import SLOPES, term_name
 from compare.wording import cell_name
-
-SLOPES = ("co", "sim", "co:sim")
 
 
 def seed_rows(cells: Sequence[Cells], fits: Sequence[Fit]) -> list[dict]:
