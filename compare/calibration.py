@@ -165,7 +165,7 @@ def calibrate(
         if permutations:
             order = int(rng.integers(2**63))
             tests["mrqap_dsp"] = permute(*arrays, permutations=permutations, seed=order, **given).pvalues
-        rows.append(pd.DataFrame(tests).loc[list(SLOPES)] < level)
+        rows.append(pd.DataFrame(tests).loc[SLOPES] < level)
     share = sum(frame.astype(float) for frame in rows) / replicates
     table = share.rename_axis(index="term", columns="test").T.stack().rename("rejected").reset_index()
     table["error"] = np.sqrt(table["rejected"] * (1 - table["rejected"]) / replicates)

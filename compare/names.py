@@ -35,7 +35,7 @@ TESTS = {
 }
 """Tests by their names in compare/calibration.py, those that forget shared features first."""
 
-SLOPES = ("co", "sim", "co:sim")
+SLOPES = ["co", "sim", "co:sim"]
 """Terms whose tests are calibrated side by side; other terms are those of single tests."""
 
 HELD = (0.03, 0.075)
