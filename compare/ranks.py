@@ -27,6 +27,11 @@ def joined(command: str = "") -> Iterator[None]:
         raise ValueError(
             f"expected {' or '.join(SHARED)} under torchrun, found {command!r}: run it as one process."
         )
+    # This module's default arguments hold the group that is there when it is loaded. Loaded later, as torch's
+    # optimisers do, it would keep the group beyond its end; the group's threads then meet an interpreter that
+    # is being torn down, and now and then the process aborts.
+    import torch.distributed.nn.functional
+
     on_gpu = torch.cuda.is_available() and distributed.is_nccl_available()
     distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:

@@ -119,6 +119,31 @@ def test_shares_of_a_stream_hold_every_batch_once_and_know_their_place(of, monke
         torch.testing.assert_close(outputs, whole[place])
 
 
+PARTED = """
+import os
+import numpy
+from compare import ranks
+
+def threads():
+    return sorted(open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task"))
+
+with ranks.joined("measure"):
+    import torch._dynamo
+    ranks.total(numpy.ones(1))
+    ranks.gathered(numpy.ones(1))
+    assert any("gloo" in name for name in threads()), threads()
+assert not any("gloo" in name for name in threads()), threads()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="lists threads in /proc")
+def test_threads_of_a_job_end_with_it():
+    """Those that do not may touch the interpreter while it is torn down, which aborts the process."""
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    done = subprocess.run([sys.executable, "-c", PARTED], env=os.environ | alone, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n_ranks", [2, 4])
 def test_a_toy_that_processes_share_is_measured_and_tested_as_by_one(n_ranks, toy, tmp_path):
