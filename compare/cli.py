@@ -142,7 +142,7 @@ def measure(
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
-    """Read a system's tokens once, into Evidence on disk.
+    """Read a system's tokens once, into Evidence on disk; goes on from where it was stopped.
 
     Example: cofire measure bundled --tokens 50000 -o evidence/bundled
     """

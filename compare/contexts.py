@@ -88,6 +88,14 @@ class Contexts:
         """Activations, strongest first and 0 where a feature fired less often, and token ids around them."""
         return self._values.copy(), self._tokens.copy()
 
+    def state(self) -> dict[str, np.ndarray]:
+        """All that was taken in."""
+        return {"values": self._values, "tokens": self._tokens, "places": self._places}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Become the run of this state."""
+        self._values, self._tokens, self._places = state["values"], state["tokens"], state["places"]
+
     def _join(self, features: np.ndarray, values: np.ndarray, tokens: np.ndarray, places: np.ndarray) -> None:
         """Of what is kept and what is new, keep the strongest; what comes first in the stream wins a tie."""
         values = np.concatenate([self._values[features], values], axis=1)

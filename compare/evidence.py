@@ -15,26 +15,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from compare import ranks
-from compare.contexts import Contexts, tokens_of
 from compare.folders import whole_folder
-from compare.kernels import fired
-from compare.moments import CoFiring, Covariance, MeanOutputs
 from compare.portrait import Portrait
 from compare.provenance import file_sha256
+from compare.reading import Reading, Unfinished
 from compare.system import (
     Batch,
-    HasEncoder,
     HasProvenance,
     HasShares,
     HasTruth,
     HasVocabulary,
     System,
-    check_batch,
     check_system,
-    inputs_of,
-    sequences_of,
 )
-from compare.windows import SequenceFirings, count_sequences
+from compare.windows import count_sequences
 
 FORMAT = 2
 ARRAYS, VOCABULARY, MANIFEST = "arrays.safetensors", "vocabulary.json", "manifest.json"
@@ -269,52 +263,46 @@ def measure(
     *,
     n_tokens: int | None = None,
     progress: Callable[[int, int | None], None] | None = None,
+    unfinished: Path | None = None,
 ) -> Evidence:
     """One pass over a system's stream or its first n_tokens; progress(done, total) hears of each batch.
 
-    Processes that torchrun started share the batches, and all come to the same Evidence (compare/ranks.py).
+    A pass that takes long keeps what it has read in the folder `unfinished` every few minutes, and one that
+    finds it there goes on from it (`done` and `total` then count the rest); whoever has saved the Evidence
+    removes the folder. Processes that torchrun started share the batches, and all come to the same Evidence
+    (compare/ranks.py).
     """
     batch = check_system(system)
     if n_tokens is not None and n_tokens < 2:
         raise ValueError(
             f"expected n_tokens of 2 or more, found {n_tokens}: leave it out to read the whole stream."
         )
-    n_features = len(system.directions)
-    encoder = system.encoder if isinstance(system, HasEncoder) else None
-    cofiring = CoFiring(n_features)
-    moments = Covariance(n_features if encoder is None else encoder.shape[1])
-    outputs = MeanOutputs(n_features, batch.outputs.shape[1])
-    contexts = None if tokens_of(batch) is None else Contexts(n_features)
-    windows = None if getattr(batch, "sequences", None) is None else SequenceFirings(n_features)
-    seen: list[tuple[int, int, int, int]] = []
-    for place, first, batch, size in _batches(system, n_tokens):
-        sequences = sequences_of(batch, first)[:size]
-        check_batch(batch, n_features=n_features, name=system.name)
-        features, values, offsets = fired(batch.activations)
-        features, values, offsets = features[: offsets[size]], values[: offsets[size]], offsets[: size + 1]
-        moments.update((batch.preactivations if encoder is None else inputs_of(batch))[:size])
-        cofiring.update(features, values, offsets)
-        outputs.update(features, values, offsets, batch.outputs[:size], sequences)
-        tokens = tokens_of(batch)
-        if contexts is not None and tokens is not None:
-            contexts.update(features, values, offsets, tokens[:size], sequences, first)
-        if windows is not None:
-            windows.update(features, offsets, sequences)
-        seen.append((place, len(torch.unique(sequences)), int(sequences[0]), int(sequences[-1])))
+    reading = Reading(system, batch)
+    kept = None if unfinished is None else Unfinished(unfinished, system, n_tokens)
+    if kept is not None:
+        reading = kept.take_up(reading)
+    before = reading.reached
+    for place, first, batch, size in _batches(system, n_tokens, reading.next_place):
+        reading.update(place, first, batch, size)
         if progress is not None:
-            progress(first + size, n_tokens)
-    n_sequences = count_sequences(seen)
-    means = outputs.pool().result()
+            progress(reading.reached - before, None if n_tokens is None else n_tokens - before)
+        if kept is not None:
+            kept.keep_now_and_then(reading)
+    if kept is not None:
+        kept.keep_last(reading)
+    n_sequences = count_sequences(reading.seen)
+    outputs = reading.outputs.pool()
+    means = outputs.result()
     if outputs.n_tokens == 0:
         raise ValueError(
             f"expected a stream of tokens, found none from {system.name!r}: give it text or samples."
         )
-    sums = cofiring.pool().result()
-    mean, covariance = moments.pool().result()
+    sums = reading.cofiring.pool().result()
+    mean, covariance = reading.moments.pool().result()
     sequence_features, sequence_offsets = None, None
-    if windows is not None and n_sequences < outputs.n_tokens:
-        sequence_features, sequence_offsets = windows.pool().result()
-    context_values, context_tokens = contexts.pool().result() if contexts else (None, None)
+    if reading.windows is not None and n_sequences < outputs.n_tokens:
+        sequence_features, sequence_offsets = reading.windows.pool().result()
+    context_values, context_tokens = reading.contexts.pool().result() if reading.contexts else (None, None)
     return Evidence(
         name=system.name,
         n_tokens=outputs.n_tokens,
@@ -322,7 +310,7 @@ def measure(
         provenance=system.provenance if isinstance(system, HasProvenance) else {},
         vocabulary=list(system.vocabulary) if isinstance(system, HasVocabulary) else None,
         directions=_float32(system.directions),
-        encoder=None if encoder is None else _float32(encoder),
+        encoder=None if reading.encoder is None else _float32(reading.encoder),
         counts=sums.counts,
         cofiring=sums.cofiring,
         activation_sums=sums.activation_sums,
@@ -342,10 +330,12 @@ def measure(
     )
 
 
-def _batches(system: System, n_tokens: int | None) -> Iterator[tuple[int, int, Batch, int]]:
-    """This process's batches that are not empty: their place, the tokens before them, how many to read."""
-    mine = ranks.number(), ranks.count()
-    for place, first, batch in system.share(*mine) if isinstance(system, HasShares) else _shared(system):
+def _batches(system: System, n_tokens: int | None, begin: int) -> Iterator[tuple[int, int, Batch, int]]:
+    """This process's batches from a place on, but for empty ones: their place, the tokens before them, how
+    many to read.
+    """
+    mine = system.share(begin, ranks.count()) if isinstance(system, HasShares) else _shared(system, begin)
+    for place, first, batch in mine:
         size = len(batch.outputs) if n_tokens is None else min(len(batch.outputs), n_tokens - first)
         if size > 0:
             yield place, first, batch, size
@@ -353,11 +343,11 @@ def _batches(system: System, n_tokens: int | None) -> Iterator[tuple[int, int, B
             return
 
 
-def _shared(system: System) -> Iterator[tuple[int, int, Batch]]:
-    """A process's share of a stream that can only be drawn as a whole."""
+def _shared(system: System, begin: int) -> Iterator[tuple[int, int, Batch]]:
+    """A process's share, from a place on, of a stream that can only be drawn as a whole."""
     first = 0
     for place, batch in enumerate(system.stream()):
-        if place % ranks.count() == ranks.number():
+        if place >= begin and place % ranks.count() == ranks.number():
             yield place, first, batch
         first += len(batch.outputs)
 

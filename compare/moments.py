@@ -1,8 +1,10 @@
 """What runs over tokens: update() takes a batch, merge() another run, result() answers at any time.
 
-pool() takes in what all processes of a job read (compare/ranks.py); every one of them calls it.
+pool() takes in what all processes of a job read (compare/ranks.py); every one of them calls it. state() is
+all that a run holds and restore() takes it back, so that a pass can be interrupted (compare/reading.py).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,14 @@ from compare.kernels import CofiringRows, Events, add_outputs, as_rows, mirror, 
 
 BUFFERED = 2**23
 """Events that wait in memory before they go to a file."""
+
+
+class Firings(NamedTuple):
+    """Events of a batch: token t fires features[offsets[t]:offsets[t + 1]], this much each."""
+
+    features: Int[np.ndarray, " events"]
+    values: Float[np.ndarray, " events"]
+    offsets: Int[np.ndarray, " tokens_and_one"]
 
 
 class FiringSums(NamedTuple):
@@ -37,8 +47,8 @@ class CoFiring:
         self.n_features = n_features
         self._counts = np.zeros(n_features, dtype=np.int64)
         self._sums = np.zeros(n_features)
-        self._full: list[Events] = []
-        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._full: list[Firings] = []
+        self._waiting: list[Firings] = []
         self._n_waiting = 0
         self._is_pooled = False
 
@@ -56,10 +66,10 @@ class CoFiring:
             )
         self._counts += np.bincount(features, minlength=self.n_features)
         self._sums += np.bincount(features, values, self.n_features)
-        self._waiting.append((features, values, offsets))
+        self._waiting.append(Firings(features, values, offsets))
         self._n_waiting += len(features)
         if self._n_waiting >= BUFFERED:
-            self._full.append(self._waiting_events().put_aside())
+            self._full.append(Firings(*map(big_arrays.put_aside, _joined(self._waiting))))
             self._waiting, self._n_waiting = [], 0
         return self
 
@@ -97,15 +107,43 @@ class CoFiring:
 
     def rows(self) -> CofiringRows:
         """Rows of co-firing counts and second moments, each from its first feature's column on."""
-        return CofiringRows([*self._full, self._waiting_events()])
+        parts = [self._events(part).put_aside() for part in self._full]
+        return CofiringRows([*parts, self._events(_joined(self._waiting))])
 
-    def _waiting_events(self) -> Events:
-        nothing = np.empty(0, np.int32), np.empty(0, np.float32), np.zeros(1, np.int64)
-        features, values, offsets = zip(*self._waiting or [nothing], strict=True)
-        first = np.cumsum([0, *map(len, features)])
-        starts = [o[:-1] + f for o, f in zip(offsets, first[:-1], strict=True)]
-        offsets = np.concatenate([*starts, first[-1:]])
-        return Events(np.concatenate(features), offsets, self.n_features, np.concatenate(values))
+    def state(self) -> dict[str, np.ndarray]:
+        """All that was taken in; what is full-... stays as it is from then on."""
+        parts = {f"full-{number}": part for number, part in enumerate(self._full)}
+        parts |= {"waiting": _joined(self._waiting)} if self._waiting else {}
+        events = {
+            f"{name}-{kind}": array
+            for name, part in parts.items()
+            for kind, array in zip(Firings._fields, part, strict=True)
+        }
+        return events | {"counts": self._counts, "sums": self._sums}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Become the run of this state."""
+        self._counts, self._sums = state["counts"], state["sums"]
+
+        def part(name: str) -> Firings:
+            return Firings(*(state[f"{name}-{kind}"] for kind in Firings._fields))
+
+        n_full = sum(name.startswith("full-") for name in state) // len(Firings._fields)
+        self._full = [Firings(*map(big_arrays.put_aside, part(f"full-{k}"))) for k in range(n_full)]
+        self._waiting = [part("waiting")] if "waiting-offsets" in state else []
+        self._n_waiting = sum(len(part.features) for part in self._waiting)
+
+    def _events(self, part: Firings) -> Events:
+        return Events(part.features, part.offsets, self.n_features, part.values)
+
+
+def _joined(parts: Sequence[Firings]) -> Firings:
+    """The events of some batches as those of one."""
+    nothing = Firings(np.empty(0, np.int32), np.empty(0, np.float32), np.zeros(1, np.int64))
+    features, values, offsets = zip(*parts or [nothing], strict=True)
+    first = np.cumsum([0, *map(len, features)])
+    starts = [o[:-1] + f for o, f in zip(offsets, first[:-1], strict=True)]
+    return Firings(np.concatenate(features), np.concatenate(values), np.concatenate([*starts, first[-1:]]))
 
 
 class Covariance:
@@ -159,6 +197,19 @@ class Covariance:
     def result(self) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, "width width"]]:
         """Mean and covariance; NaN where no token came in."""
         return self.mean.numpy().copy(), (self._scatter / (self.count or np.nan)).numpy()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that was taken in."""
+        return {
+            "count": np.array(self.count),
+            "mean": self.mean.numpy(),
+            "scatter": self._scatter.numpy(),
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Become the run of this state."""
+        self.count = int(state["count"])
+        self.mean, self._scatter = torch.from_numpy(state["mean"]), torch.from_numpy(state["scatter"])
 
     def _join(self, count: int, mean: Tensor, scatter: Tensor) -> "Covariance":
         total = self.count + count
@@ -239,3 +290,13 @@ class MeanOutputs:
         means = as_rows(self._totals, scale.ravel(), len(self._base)).reshape(2, self.n_features, -1)
         base = self._base / (self.n_tokens or np.nan)
         return OutputSums(means, weights, squared, counts.astype(np.int64), base)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that was taken in."""
+        counts = {"n_tokens": np.array(self.n_tokens)}
+        return counts | {"totals": self._totals, "weights": self._weights, "base": self._base}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Become the run of this state."""
+        self.n_tokens = int(state["n_tokens"])
+        self._totals, self._weights, self._base = state["totals"], state["weights"], state["base"]

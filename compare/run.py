@@ -5,6 +5,7 @@ An arm is a name and a way to make its systems, one a seed; what it is made of i
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -152,11 +153,12 @@ def run(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> di
 
 
 def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step) -> None:
-    """One pass over each of an arm's systems, each into its folder."""
+    """One pass over each of an arm's systems, each into its folder; one that was stopped goes on."""
     for number, (system, folder) in enumerate(zip(arm.systems(before, step), folders, strict=True)):
         which = f" seed {number + 1} of {arm.n_systems}" if arm.n_systems > 1 else ""
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
         with step(f"{arm.name}: measuring{which}") as progress:
-            evidence = measure(system, n_tokens=arm.n_tokens, progress=progress)
+            evidence = measure(system, n_tokens=arm.n_tokens, progress=progress, unfinished=unfinished)
         if arm.effects is not None:
             with step(f"{arm.name}: causal effects{which}") as progress:
                 sample = {name: getattr(arm.effects, name) for name in ("min_count", "max_features", "seed")}
@@ -165,6 +167,7 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
         evidence = replace(evidence, name=arm.name, provenance=provenance)  # seeds share the arm's name
         if ranks.is_first():
             evidence.save(folder, overwrite=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: Step) -> dict:

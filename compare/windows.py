@@ -43,6 +43,14 @@ class SequenceFirings:
         self._parts = [found[found >= 0]]
         return self
 
+    def state(self) -> dict[str, np.ndarray]:
+        """All that was taken in."""
+        return {"keys": np.concatenate(self._parts)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Become the run of this state."""
+        self._parts = [state["keys"]]
+
     def result(self) -> tuple[Int[np.ndarray, " events"], Int[np.ndarray, " sequences_and_one"]]:
         """Sequence s, of those kept, in their order, has features[offsets[s]:offsets[s + 1]], rising."""
         feature = np.unique(np.concatenate(self._parts)) % (self.n_features + 1)

@@ -15,6 +15,7 @@ class Batch:
     outputs: Tensor
     sequences: Tensor | None = None
     inputs: Tensor | None = None
+    tokens: Tensor | None = None
 
 
 class Recorded:

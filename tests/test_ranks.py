@@ -168,8 +168,11 @@ def test_after_a_process_died_nothing_is_there_and_the_job_can_be_started_again(
         if n_ranks > 1:
             assert cofire(n_ranks, *words, tmp_path / name, dies=1).returncode != 0
             assert not (tmp_path / name).exists()
+            kept = tmp_path / f"{name}.unfinished"
+            assert {path.name for path in kept.iterdir()} >= {f"1-of-{n_ranks}"}
         done = cofire(n_ranks, *words, tmp_path / name)
         assert done.returncode == 0, done.stderr
+        assert not (tmp_path / f"{name}.unfinished").exists()
     expected = Evidence.load(tmp_path / "one")
     assert expected.directions.shape == (FEATURES, WIDTH)
     assert expected.effect_features.size > 3
