@@ -27,6 +27,7 @@ from compare.system import (
     HasVocabulary,
     System,
     check_system,
+    share_of,
 )
 from compare.windows import count_sequences
 
@@ -334,22 +335,14 @@ def _batches(system: System, n_tokens: int | None, begin: int) -> Iterator[tuple
     """This process's batches from a place on, but for empty ones: their place, the tokens before them, how
     many to read.
     """
-    mine = system.share(begin, ranks.count()) if isinstance(system, HasShares) else _shared(system, begin)
+    of = ranks.count()
+    mine = system.share(begin, of) if isinstance(system, HasShares) else share_of(system.stream(), begin, of)
     for place, first, batch in mine:
         size = len(batch.outputs) if n_tokens is None else min(len(batch.outputs), n_tokens - first)
         if size > 0:
             yield place, first, batch, size
         if n_tokens is not None and first + size >= n_tokens:
             return
-
-
-def _shared(system: System, begin: int) -> Iterator[tuple[int, int, Batch]]:
-    """A process's share, from a place on, of a stream that can only be drawn as a whole."""
-    first = 0
-    for place, batch in enumerate(system.stream()):
-        if place >= begin and place % ranks.count() == ranks.number():
-            yield place, first, batch
-        first += len(batch.outputs)
 
 
 def _truth(system: HasTruth) -> Truth:

@@ -1,6 +1,7 @@
 """What the numbers would be if nothing were there: Gaussian inputs, random directions."""
 
 from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
 import torch
@@ -8,7 +9,18 @@ from jaxtyping import Float
 from scipy.special import betainc, betaincinv, betaln, xlog1py
 from torch import Tensor
 
-from compare.system import Batch, HasEncoder, HasProvenance, HasSite, HasVocabulary, Replace, System
+from compare.system import (
+    Batch,
+    HasEncoder,
+    HasProvenance,
+    HasShares,
+    HasSite,
+    HasVocabulary,
+    Replace,
+    System,
+    share_of,
+    unchanged,
+)
 
 FIXED_POINT_STEPS = 30
 
@@ -48,19 +60,26 @@ class GaussianSurrogate:
 
     def stream(self) -> Iterator[Batch]:
         """The system's stream with the site's inputs drawn afresh from the same seed."""
-        return self._system.stream_with(self._draw())
+        return self.stream_with(unchanged)
 
     def stream_with(self, replace: Replace) -> Iterator[Batch]:
         """The same, the draws having passed through `replace`."""
-        draw = self._draw()
-        return self._system.stream_with(lambda inputs: replace(draw(inputs)))
+        return self._system.stream_with(self._draws(count(), replace))
 
-    def _draw(self) -> Replace:
-        generator = torch.Generator().manual_seed(self._seed)
+    def share(self, number: int, of: int, replace: Replace = unchanged) -> Iterator[tuple[int, int, Batch]]:
+        """Batches number, number + of, ... of stream(); at their own cost where the system has shares."""
+        if isinstance(self._system, HasShares):
+            return self._system.share(number, of, self._draws(count(number, of), replace))
+        return share_of(self.stream_with(replace), number, of)
+
+    def _draws(self, places: Iterator[int], replace: Replace) -> Replace:
+        """For the batches at these places one after the other: what is drawn depends on the place alone."""
 
         def draw(inputs: Tensor) -> Tensor:
+            seed = np.random.SeedSequence([self._seed, next(places)]).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(seed[0] >> 1))
             noise = torch.randn(inputs.shape, generator=generator)
-            return (self._mean + noise @ self._root).to(inputs)
+            return replace((self._mean + noise @ self._root).to(inputs))
 
         return draw
 

@@ -11,6 +11,11 @@ Replace = Callable[[Tensor], Tensor]
 """Takes a site's inputs [tokens, width] and returns what the features shall read in their place."""
 
 
+def unchanged(inputs: Tensor) -> Tensor:
+    """Replaces nothing."""
+    return inputs
+
+
 @runtime_checkable
 class Batch(Protocol):
     """Some tokens, as a system saw them. Only read: a frozen dataclass is one."""
@@ -56,10 +61,11 @@ class HasEncoder(Protocol):
 @runtime_checkable
 class HasShares(Protocol):
     """Every `of`-th batch of stream(), from `number` on, at the cost of these alone: what one of several
-    processes reads. Each batch comes with its place among all batches and the tokens in those before it.
+    processes reads. Each batch comes with its place among all batches and the tokens in those before it; of
+    a system that HasSite, its inputs have passed through `replace`, once.
     """
 
-    def share(self, number: int, of: int) -> Iterator[tuple[int, int, Batch]]:
+    def share(self, number: int, of: int, replace: Replace = unchanged) -> Iterator[tuple[int, int, Batch]]:
         """(place, tokens before, batch) of batches number, number + of, number + 2 of, ..."""
         ...
 
@@ -125,6 +131,15 @@ class HasProvenance(Protocol):
     """What a reader needs to make the system again: config, seed, hashes of what was loaded."""
 
     provenance: dict
+
+
+def share_of(stream: Iterator[Batch], number: int, of: int) -> Iterator[tuple[int, int, Batch]]:
+    """The same of a stream that can only be drawn as a whole."""
+    first = 0
+    for place, batch in enumerate(stream):
+        if place >= number and (place - number) % of == 0:
+            yield place, first, batch
+        first += len(batch.outputs)
 
 
 def check_system(system: System) -> Batch:

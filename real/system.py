@@ -121,11 +121,13 @@ class RealSystem:
         for numbers in self._numbers():
             yield self._batch(numbers, replace)
 
-    def share(self, number: int, of: int) -> Iterator[tuple[int, int, Batch]]:
-        """Batches number, number + of, ... of stream(), each with its place and the tokens before it."""
+    def share(
+        self, number: int, of: int, replace: Callable[[Tensor], Tensor] = lambda inputs: inputs
+    ) -> Iterator[tuple[int, int, Batch]]:
+        """Batches number, number + of, ... of stream_with(), each with its place and the tokens before it."""
         kept = self.config.context - self.config.drop_first_position
         for place, numbers in list(enumerate(self._numbers()))[number::of]:
-            yield place, int(numbers[0]) * kept, self._batch(numbers, lambda inputs: inputs)
+            yield place, int(numbers[0]) * kept, self._batch(numbers, replace)
 
     def _numbers(self) -> tuple[Int[Tensor, " sequences"], ...]:
         """The sequences of every batch."""

@@ -52,6 +52,19 @@ def test_the_surrogate_is_a_system_that_repeats_itself_and_depends_on_its_seed()
     torch.testing.assert_close(moved.inputs, first[0] + 1)
 
 
+def test_shares_of_a_surrogate_are_the_batches_of_its_stream():
+    surrogate = GaussianSurrogate(LinearSystem(n_tokens=8000), np.ones(24), np.eye(24), seed=3)
+    whole = [batch.inputs for batch in surrogate.stream_with(torch.abs)]
+    assert len(whole) == 8
+    places = []
+    for number, of in ((0, 3), (4, 3), (2, 3)):  # the second of three goes on after its first
+        for place, first, batch in surrogate.share(number, of, torch.abs):
+            assert first == 1024 * place
+            torch.testing.assert_close(batch.inputs, whole[place], rtol=0, atol=0)
+            places.append(place)
+    assert places == [0, 3, 6, 4, 7, 2, 5]
+
+
 def test_the_surrogate_draws_tokens_that_have_nothing_to_do_with_each_other():
     system = LinearSystem(n_tokens=10_000)
     system.inputs = system.inputs[:1].expand(10_000, -1)  # in the system all tokens are one

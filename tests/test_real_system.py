@@ -1,9 +1,11 @@
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from tiny_models import tiny_language_model, tiny_model, tiny_text, tiny_tokenizer
 
+from compare.nulls import GaussianSurrogate
 from compare.system import HasEncoder, HasProvenance, HasSite, HasVocabulary, check_system
 from real.config import RealConfig, SAEConfig
 from real.sae import SAE
@@ -106,6 +108,20 @@ def test_replacing_the_inputs_by_themselves_changes_nothing(normalisation):
         torch.testing.assert_close(values, other[name], rtol=1e-4, atol=1e-5)
     _, untouched = system.language_model.run(system.blocks, CONFIG.site)
     torch.testing.assert_close(one["outputs"], untouched[:, 1:].flatten(0, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_shares_of_its_surrogate_are_drawn_at_their_own_cost(monkeypatch):
+    system = some_system()
+    mean, covariance = np.zeros(WIDTH), np.eye(WIDTH)
+    surrogate = GaussianSurrogate(system, mean, covariance)
+    whole = list(surrogate.stream())
+    assert len(whole) > 2
+    runs, run = [], system.language_model.run
+    monkeypatch.setattr(system.language_model, "run", lambda *a, **b: runs.append(a) or run(*a, **b))
+    for place, _, batch in surrogate.share(1, 2):
+        torch.testing.assert_close(batch.inputs, whole[place].inputs, rtol=0, atol=0)
+        torch.testing.assert_close(batch.outputs, whole[place].outputs)
+    assert len(runs) == len(whole) // 2
 
 
 def test_replaced_inputs_reach_features_and_outputs_but_not_the_dropped_position():
