@@ -111,7 +111,8 @@ def test_shares_of_a_stream_hold_every_batch_once_and_know_their_place(of, monke
     found = {}
     for number in range(of):
         monkeypatch.setattr(ranks, "number", lambda number=number: number)
-        found |= {place: (first, batch.outputs, size) for place, first, batch, size in _batches(system, 1600)}
+        mine = _batches(system, 1600, number)
+        found |= {place: (first, batch.outputs, size) for place, first, batch, size in mine}
     assert sorted(found) == [0, 1, 2, 3]
     for place, (first, outputs, size) in found.items():
         assert first == 512 * place
