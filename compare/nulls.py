@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from itertools import count
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -117,53 +116,29 @@ def effective_dimension(directions: Float[np.ndarray, "n width"]) -> float:
     return float(np.trace(moment) ** 2 / (moment**2).sum())
 
 
-class Matched(NamedTuple):
-    """Random directions: Gaussian vectors of this mean and covariance, at unit length."""
+def matched_root(
+    unit: Float[np.ndarray, "n width"], rng: np.random.Generator
+) -> Float[np.ndarray, "width width"]:
+    """C^1/2 such that unit(C^1/2 g), g Gaussian, has the second moment S that these directions were drawn
+    from.
 
-    mean: Float[np.ndarray, " width"]
-    root: Float[np.ndarray, "width width"]
-    """The covariance's symmetric square root."""
-
-    def draw(self, n: int, rng: np.random.Generator) -> Float[np.ndarray, "n width"]:
-        """So many of them, in float32."""
-        drawn = rng.standard_normal((n, len(self.mean)), dtype=np.float32) @ self.root + self.mean
-        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-
-
-def matched(unit: Float[np.ndarray, "n width"], rng: np.random.Generator) -> Matched:
-    """Random directions of the mean and covariance of the distribution that these were drawn from.
-
-    A Gaussian of the rows' own mean m and covariance would, at unit length, have flatter ones, and a skewed
-    but random dictionary would seem full of antipodal pairs. The Gaussian shares their eigenvectors; its
-    mean and eigenvalues are a fixed point, found on 4,096 draws. |m|^2 is the mean cosine of pairs, less than
-    that of the rows' mean, to which each row adds its own length. From a mean cosine of about .5 on, far
-    above that of dictionaries met so far, the tails are no longer those of such a distribution.
+    With C = S the second moment would come out flatter than S, and a skewed but random dictionary would
+    seem full of antipodal pairs. C shares its eigenvectors with S; its eigenvalues are a fixed point, found
+    on 4,096 draws.
     """
-    n, mean = len(unit), unit.mean(0, dtype=np.float64)
-    squared = mean @ mean
-    cosine = max((n * squared - 1) / (n - 1), 0.0)
-    covariance = unit.T.astype(np.float64) @ unit / n - np.outer(mean, mean)
-    wanted, vectors = np.linalg.eigh(covariance)
-    wanted = wanted.clip(0)
-    if wanted.sum() > 0:
-        wanted = (1 - cosine) * without_sampling(wanted / wanted.sum(), n)
-    centre = vectors.T @ mean * (cosine / squared if cosine else 0.0) ** 0.5
-    half = rng.standard_normal((2048, len(wanted)))
-    noise = np.concatenate([half, -half])  # a mean of zero then stays exactly zero
-    values, middle = wanted.copy(), centre.copy()
+    wanted, vectors = np.linalg.eigh(unit.T.astype(np.float64) @ unit / len(unit))
+    wanted = without_sampling(wanted.clip(0), len(unit))
+    squares = rng.standard_normal((4096, len(wanted))) ** 2
+    values = wanted.copy()
     for _ in range(FIXED_POINT_STEPS):
-        drawn = middle + noise * values**0.5
-        drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
-        found = drawn.var(0)
-        middle = middle + centre - drawn.mean(0)
-        values = np.where((wanted > 0) & (found > 0), values * wanted / np.where(found > 0, found, 1), 0)
-    root = vectors * values**0.5 @ vectors.T
-    return Matched((vectors @ middle).astype(np.float32), root.astype(np.float32))
+        found = values * (squares.T @ (1 / (squares @ values))) / len(squares)
+        values = np.where(wanted > 0, values * wanted / np.where(found > 0, found, 1), 0)
+    return (vectors * values**0.5 @ vectors.T).astype(np.float32)
 
 
 def without_sampling(values: Float[np.ndarray, " width"], n: int) -> Float[np.ndarray, " width"]:
-    """Eigenvalues, of sum 1, of a second moment or covariance of n directions, drawn together until sum l^2
-    is what it was in the distribution.
+    """Eigenvalues of a second moment of n directions, drawn together until sum l^2 is what it was in the
+    distribution.
 
     n unit rows of second moment S have E sum l^2 = sum S^2 + (1 - sum S^2) / n: random directions look
     anisotropic by having been drawn, and cosines drawn from that would be too wide (by d / n in the square).
@@ -177,10 +152,11 @@ def without_sampling(values: Float[np.ndarray, " width"], n: int) -> Float[np.nd
 def matched_density(
     directions: Float[np.ndarray, "n width"], edges: Float[np.ndarray, " bins_and_one"], *, seed: int = 0
 ) -> Float[np.ndarray, " bins"]:
-    """Density of the cosine, bin by bin, between as many random directions of this mean and covariance."""
+    """Density of the cosine, bin by bin, between as many random directions of the same second moment."""
     rng = np.random.default_rng(seed)
     unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    drawn = matched(unit, rng).draw(len(unit), rng)
+    drawn = rng.standard_normal(unit.shape, dtype=np.float32) @ matched_root(unit, rng)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
     cosines = (drawn @ drawn.T)[np.triu_indices(len(drawn), 1)].clip(edges[0], edges[-1])
     return np.histogram(cosines, edges, density=True)[0]
 
