@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from compare.geometry import cosine_blocks, unit_rows
-from compare.nulls import cosine_cdf, effective_dimension, matched_root
+from compare.nulls import cosine_cdf, effective_dimension, matched
 from compare.tiles import row_products
 
 MULTIPLES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
@@ -24,7 +24,7 @@ GROUPS = 20
 """Groups of features that are deleted one at a time."""
 
 NULL_DICTIONARIES = 40
-"""Random dictionaries of the same second moment."""
+"""Random dictionaries of the same mean and covariance."""
 
 TESTED = ("kurtosis", "within 1", "beyond 3")
 """Numbers of the shape that are tested together, Bonferroni over the three."""
@@ -95,7 +95,7 @@ def row_sums(block: Float[np.ndarray, "rows n"], width: int) -> Float[np.ndarray
 
 
 class Null(NamedTuple):
-    """What random dictionaries of one second moment show: mean and spread of each number of the shape."""
+    """Mean and spread of each number of the shape, over random dictionaries of one mean and covariance."""
 
     mean: dict[str, float]
     sd: dict[str, float]
@@ -104,22 +104,15 @@ class Null(NamedTuple):
 def matched_null(
     unit: Float[np.ndarray, "n width"], *, n_draws: int = NULL_DICTIONARIES, seed: int = 0
 ) -> Null:
-    """Random dictionaries as large as this one, of the second moment that it was drawn from."""
+    """Random dictionaries as large as this one, of the mean and covariance that it was drawn from."""
     rng = np.random.default_rng(seed)
-    root = matched_root(unit, rng)
-    drawn = [sums_of(draw(unit.shape, root, rng)).numbers for _ in range(n_draws)]
+    directions = matched(unit, rng)
+    drawn = [sums_of(directions.draw(len(unit), rng)).numbers for _ in range(n_draws)]
     values = {name: np.array([one[name][0] for one in drawn]) for name in drawn[0]}
     return Null(
         {name: float(each.mean()) for name, each in values.items()},
         {name: float(each.std(ddof=1)) for name, each in values.items()},
     )
-
-
-def draw(
-    shape: tuple[int, int], root: Float[np.ndarray, "width width"], rng: np.random.Generator
-) -> Float[np.ndarray, "n width"]:
-    """Random unit directions, Gaussian ones times root at unit length."""
-    return unit_rows(rng.standard_normal(shape, dtype=np.float32) @ root)
 
 
 def shape_p(found: dict[str, float], null: Null, n_draws: int = NULL_DICTIONARIES) -> float:
@@ -157,7 +150,7 @@ class Blob:
     """1 / d."""
 
     matched_mean_square: float
-    """Of random directions of the same second moment."""
+    """Of random directions of the same mean and covariance."""
 
     kurtosis: float
     """Excess kurtosis about zero; random directions have -6 / (d + 2)."""
@@ -167,7 +160,7 @@ class Blob:
     matched_kurtosis: float
     shape_p: float
     """Of kurtosis and the shares within one and beyond three standard deviations being those of random
-    directions of the same second moment."""
+    directions of the same mean and covariance."""
 
     null_mean: float
     null_sd: float
@@ -177,8 +170,8 @@ class Blob:
 
     within: pd.DataFrame
     """Share of pairs with |cosine| < t / sqrt(d), its error, and the share expected of uniform directions,
-    of uniform ones in the effective dimension, and of directions of the same second moment (with the spread
-    of that between dictionaries)."""
+    of uniform ones in the effective dimension, and of directions of the same mean and covariance (with the
+    spread of that between dictionaries)."""
 
     def to_results(self) -> dict:
         """The key `blob` of an arm in results.json."""

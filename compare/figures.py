@@ -274,7 +274,7 @@ def histograms(table: pd.DataFrame) -> Figure:
                 color=INK,
                 linewidth=0.9,
                 linestyle=(0, (3, 2)),
-                label="random, same second moment",
+                label="random, same mean, covariance",
             )
         axis.stairs(
             part["density"].clip(lower=floor),

@@ -1,8 +1,8 @@
 """Antipodal pairs: directions by themselves, against random directions.
 
 Three nulls, from weak to strong: uniform directions (Beta(d)), uniform in the effective dimension
-(Beta(d_eff)), and random directions with the dictionary's own second moment ("covariance", the default): an
-anisotropic dictionary has many nearly opposite pairs without any feature having been put opposite another.
+(Beta(d_eff)), and random directions of the dictionary's own mean and covariance ("covariance", the default):
+an anisotropic dictionary has many nearly opposite pairs without any feature having been put opposite another.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import sparse, special, stats
 
-from compare.nulls import cosine_cdf, effective_dimension, matched_root
+from compare.nulls import cosine_cdf, effective_dimension, matched
 
 ROWS = 1024
 """Rows of cosines held at a time."""
@@ -144,12 +144,11 @@ def opposites(
 def covariance_null(
     unit: Float[np.ndarray, "n width"], threshold: float, rng: np.random.Generator, n_dictionaries: int
 ) -> tuple[Float[np.ndarray, " draws"], float]:
-    """Lowest cosines, and mean share below the threshold, of random dictionaries of this second moment."""
-    root = matched_root(unit, rng)
+    """Lowest cosines, and mean share below the threshold, of random dictionaries of this mean, covariance."""
+    directions = matched(unit, rng)
     lowest, shares = [], []
     for _ in range(n_dictionaries):
-        drawn = unit_rows(rng.standard_normal(unit.shape, dtype=np.float32) @ root)
-        least, _, share = opposites(drawn, threshold)
+        least, _, share = opposites(directions.draw(len(unit), rng), threshold)
         lowest.append(least)
         shares.append(share)
     return np.concatenate(lowest), float(np.mean(shares))

@@ -13,9 +13,9 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import sparse, stats
 
-from compare.blob import LEVEL, NULL_DICTIONARIES, TESTED, Blob, Null, draw, standardised, sums_of
+from compare.blob import LEVEL, NULL_DICTIONARIES, TESTED, Blob, Null, standardised, sums_of
 from compare.geometry import unit_rows
-from compare.nulls import matched_root
+from compare.nulls import matched
 from compare.tiles import row_products
 
 SHARES = (0.0001, 0.001, 0.01, 0.1)
@@ -53,7 +53,7 @@ class Hidden:
 def hidden(
     directions: Float[np.ndarray, "n width"], blob: Blob, null: Null, *, n_plants: int = 2, seed: int = 0
 ) -> Hidden:
-    """Power curve and hidden shares of a dictionary of this size and second moment."""
+    """Power curve and hidden shares of a dictionary of this size, mean and covariance."""
     power = power_curve(unit_rows(directions), null, n_plants=n_plants, seed=seed)
     smallest = [
         {"share": share, "sd": blob.width**-0.5}
@@ -68,12 +68,12 @@ def power_curve(
 ) -> pd.DataFrame:
     """Power against alignments of growing size, for each share until it is all but sure.
 
-    Random dictionaries of this second moment are measured with and without the alignment. Planting changes
-    the second moment and so the null, which is drawn anew from the same numbers.
+    Random dictionaries of this mean and covariance are measured with and without the alignment. Planting
+    changes the covariance and so the null, which is drawn anew from the same numbers.
     """
     rng = np.random.default_rng(seed)
-    root = matched_root(unit, np.random.default_rng(seed + 1))
-    bases = [draw(unit.shape, root, rng) for _ in range(n_plants)]
+    directions = matched(unit, np.random.default_rng(seed + 1))
+    bases = [directions.draw(len(unit), rng) for _ in range(n_plants)]
     before = [beyond_null(base, seed + 2 + number) for number, base in enumerate(bases)]
     sd, rows = unit.shape[1] ** -0.5, []
     for share in SHARES:
@@ -113,9 +113,9 @@ def plant(
 
 
 def beyond_null(unit: Float[np.ndarray, "n width"], seed: int) -> Float[np.ndarray, " tested"]:
-    """The tested numbers of a shape, less those of one random dictionary of its second moment."""
+    """The tested numbers of a shape, less those of one random dictionary of its mean and covariance."""
     rng = np.random.default_rng(seed)
-    drawn = draw(unit.shape, matched_root(unit, rng), rng)
+    drawn = matched(unit, rng).draw(len(unit), rng)
     mine, null = sums_of(unit).numbers, sums_of(drawn).numbers
     return np.array([mine[name][0] - null[name][0] for name in TESTED])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from compare.system import (
 )
 
 FIXED_POINT_STEPS = 30
+STANDS_OUT = 5.0
+"""Standard deviations of the mean cosine of directions without a mean, from which they are said to have one."""
 
 
 class GaussianSurrogate:
@@ -116,29 +119,70 @@ def effective_dimension(directions: Float[np.ndarray, "n width"]) -> float:
     return float(np.trace(moment) ** 2 / (moment**2).sum())
 
 
-def matched_root(
-    unit: Float[np.ndarray, "n width"], rng: np.random.Generator
-) -> Float[np.ndarray, "width width"]:
-    """C^1/2 such that unit(C^1/2 g), g Gaussian, has the second moment S that these directions were drawn
-    from.
+class Matched(NamedTuple):
+    """Random directions: Gaussian vectors of this mean and covariance, at unit length."""
 
-    With C = S the second moment would come out flatter than S, and a skewed but random dictionary would
-    seem full of antipodal pairs. C shares its eigenvectors with S; its eigenvalues are a fixed point, found
-    on 4,096 draws.
+    mean: Float[np.ndarray, " width"]
+    root: Float[np.ndarray, "width width"]
+    """The covariance's symmetric square root."""
+
+    def draw(self, n: int, rng: np.random.Generator) -> Float[np.ndarray, "n width"]:
+        """So many of them, in float32."""
+        drawn = rng.standard_normal((n, len(self.mean)), dtype=np.float32) @ self.root + self.mean
+        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def matched(unit: Float[np.ndarray, "n width"], rng: np.random.Generator) -> Matched:
+    """Random directions of the mean and covariance of the distribution that these were drawn from.
+
+    A Gaussian of the rows' own mean and covariance would, at unit length, have flatter ones, and a skewed but
+    random dictionary would seem full of antipodal pairs. So the Gaussian shares the covariance's eigenvectors,
+    and its mean and eigenvalues are a fixed point, found on 4,096 draws and their opposites. From a mean
+    cosine of about .5 on, far above that of dictionaries met so far, such directions have other tails than
+    the ones that they match.
     """
-    wanted, vectors = np.linalg.eigh(unit.T.astype(np.float64) @ unit / len(unit))
-    wanted = without_sampling(wanted.clip(0), len(unit))
-    squares = rng.standard_normal((4096, len(wanted))) ** 2
-    values = wanted.copy()
+    n, centre = len(unit), shared_mean(unit)
+    cosine = float(centre @ centre)
+    wanted, vectors = np.linalg.eigh(unit.T.astype(np.float64) @ unit / n - np.outer(centre, centre))
+    wanted = without_sampling(wanted.clip(0) / wanted.clip(0).sum(), n) * (1 - cosine)
+    centre = vectors.T @ centre
+    noise = rng.standard_normal((4096, len(wanted)))
+    squares = noise**2
+    values, middle = wanted.copy(), centre.copy()
     for _ in range(FIXED_POINT_STEPS):
-        found = values * (squares.T @ (1 / (squares @ values))) / len(squares)
-        values = np.where(wanted > 0, values * wanted / np.where(found > 0, found, 1), 0)
-    return (vectors * values**0.5 @ vectors.T).astype(np.float32)
+        # of middle + noise * root and middle - noise * root: 1 / length, its sum and difference
+        root = values**0.5
+        even, odd = squares @ values + middle @ middle, 2 * noise @ (root * middle)
+        plus, minus = (even + odd) ** -0.5, (even - odd) ** -0.5
+        mean = (middle * (plus + minus).sum() + root * (noise.T @ (plus - minus))) / (2 * len(noise))
+        plus, minus = plus**2, minus**2
+        second = middle**2 * (plus + minus).sum() + values * (squares.T @ (plus + minus))
+        second += 2 * middle * root * (noise.T @ (plus - minus))
+        found = second / (2 * len(noise)) - mean**2
+        values = np.where((wanted > 0) & (found > 0), values * wanted / np.where(found > 0, found, 1), 0)
+        middle += centre - mean
+    root = vectors * values**0.5 @ vectors.T
+    return Matched((vectors @ middle).astype(np.float32), root.astype(np.float32))
+
+
+def shared_mean(unit: Float[np.ndarray, "n width"]) -> Float[np.ndarray, " width"]:
+    """The mean of the distribution that unit rows were drawn from; zero unless it stands out from chance.
+
+    The mean of n rows has a length of about 1 / sqrt(n) by itself: the square of the distribution's is the
+    mean cosine of pairs i < j. Of directions without a mean that has an sd of sqrt(2 E[cos^2]) / n, and
+    counts from STANDS_OUT of them on.
+    """
+    n, mean = len(unit), unit.mean(0, dtype=np.float64)
+    squared = float(mean @ mean)
+    cosine = (n * squared - 1) / (n - 1)
+    if cosine < STANDS_OUT * (2 / effective_dimension(unit)) ** 0.5 / n:
+        return np.zeros_like(mean)
+    return mean * (cosine / squared) ** 0.5
 
 
 def without_sampling(values: Float[np.ndarray, " width"], n: int) -> Float[np.ndarray, " width"]:
-    """Eigenvalues of a second moment of n directions, drawn together until sum l^2 is what it was in the
-    distribution.
+    """Eigenvalues, of sum 1, of a second moment or covariance of n directions, drawn together until sum l^2
+    is what it was in the distribution.
 
     n unit rows of second moment S have E sum l^2 = sum S^2 + (1 - sum S^2) / n: random directions look
     anisotropic by having been drawn, and cosines drawn from that would be too wide (by d / n in the square).
@@ -152,11 +196,10 @@ def without_sampling(values: Float[np.ndarray, " width"], n: int) -> Float[np.nd
 def matched_density(
     directions: Float[np.ndarray, "n width"], edges: Float[np.ndarray, " bins_and_one"], *, seed: int = 0
 ) -> Float[np.ndarray, " bins"]:
-    """Density of the cosine, bin by bin, between as many random directions of the same second moment."""
+    """Density of the cosine, bin by bin, between as many random directions of this mean and covariance."""
     rng = np.random.default_rng(seed)
     unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    drawn = rng.standard_normal(unit.shape, dtype=np.float32) @ matched_root(unit, rng)
-    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    drawn = matched(unit, rng).draw(len(unit), rng)
     cosines = (drawn @ drawn.T)[np.triu_indices(len(drawn), 1)].clip(edges[0], edges[-1])
     return np.histogram(cosines, edges, density=True)[0]
 

@@ -226,8 +226,8 @@ def methods(results: dict) -> list[str]:
         "only if the excess over each of its controls has it too. A whole table holds only if all its cells "
         "do.",
         "Nulls: the band in histograms and the shares in cells are those of random directions in the "
-        "arm's effective dimension; antipodal pairs are held against random directions of the same second "
-        "moment, features flagged at a false discovery rate of 5 %.",
+        "arm's effective dimension; antipodal pairs and the blob are held against random directions of the "
+        "same mean and covariance, features flagged at a false discovery rate of 5 %.",
     ]
     if several:
         text.append(

@@ -55,6 +55,18 @@ def test_the_matched_null_of_few_random_directions_is_no_wider_than_they_are():
     assert matched_null(lopsided).mean["mean square"] == pytest.approx(square, rel=0.06)
 
 
+@pytest.mark.parametrize("length", [0.0, 0.4, 0.8])
+def test_a_shared_mean_direction_is_not_taken_for_a_shape(length):
+    """Rows of one mean and covariance, drawn at random, are what the null is: 5 % of 40 may be rejected."""
+    spectrum = np.geomspace(1, 0.2, 40)
+    found = []
+    for seed in range(40):
+        rows = np.random.default_rng(seed).normal(size=(150, 40)) * spectrum / np.linalg.norm(spectrum)
+        rows[:, 5] += length
+        found.append(rejects(unit_rows(rows.astype(np.float32)), seed))
+    assert sum(found) <= 7  # more than 7 of 40 at 5 %: probability .001
+
+
 def test_efrons_empirical_null_of_random_directions_is_standard_and_a_plant_lowers_its_share():
     unit = gaussian(n=600, width=64)
     plain, planted = blob(unit), blob(plant(unit, 0.02, 0.4, np.random.default_rng(0))[0])

@@ -107,7 +107,7 @@ def test_histograms_share_their_axes_and_draw_the_null(made):
     assert len({axis.get_ylim() for axis in panels}) == 1
     assert all(axis.get_yscale() == "log" for axis in panels)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["random directions", "random, same second moment", "measured"]
+    assert labels == ["random directions", "random, same mean, covariance", "measured"]
 
 
 def test_slopes_stand_beside_their_naive_interval(made):

@@ -5,7 +5,7 @@ import pytest
 
 from compare.blob import blob
 from compare.geometry import antipodal, flag, lowest_cosine_p, sign_flip_test, unit_rows
-from compare.nulls import matched_root
+from compare.nulls import matched
 
 
 def gaussian(n=300, width=32, seed=0, spectrum=None):
@@ -42,7 +42,7 @@ def test_an_anisotropic_dictionary_fools_the_uniform_null_but_not_the_matched_on
 def test_drawn_directions_have_the_second_moment_they_were_asked_for():
     unit = unit_rows(gaussian(n=500, width=16, spectrum=np.arange(1, 17) ** -1.0))
     rng = np.random.default_rng(0)
-    drawn = unit_rows(rng.normal(size=(100_000, 16)).astype(np.float32) @ matched_root(unit, rng))
+    drawn = matched(unit, rng).draw(100_000, rng)
     np.testing.assert_allclose(drawn.T @ drawn / len(drawn), unit.T @ unit / len(unit), atol=0.01)
 
 

@@ -13,8 +13,8 @@ from compare.nulls import (
     cosine_density,
     cosine_quantile,
     effective_dimension,
+    matched,
     matched_density,
-    matched_root,
 )
 from compare.pairs import pair_table
 from compare.system import HasEncoder, HasTruth, HasVocabulary, check_system
@@ -155,13 +155,41 @@ def test_the_effective_dimension_counts_equal_axes():
     assert effective_dimension(np.tile([[3.0, 4.0]], (9, 1))) == pytest.approx(1)
 
 
-def test_a_matched_root_gives_directions_as_lopsided_as_the_ones_it_matches():
+def test_matched_directions_are_as_lopsided_as_the_ones_they_match():
     rng = np.random.default_rng(0)
     lopsided = rng.standard_normal((4000, 30)) * np.geomspace(1, 0.1, 30)
     unit = lopsided / np.linalg.norm(lopsided, axis=1, keepdims=True)
-    drawn = rng.standard_normal((4000, 30)) @ matched_root(unit, rng)
+    drawn = matched(unit, rng).draw(4000, rng)
     assert effective_dimension(drawn) == pytest.approx(effective_dimension(lopsided), rel=0.05)
     assert effective_dimension(drawn) < 15
+
+
+@pytest.mark.parametrize("length", [0.0, 0.5, 2.0])
+def test_matched_directions_have_the_mean_and_covariance_of_those_they_match(length):
+    rng = np.random.default_rng(1)
+    towards = rng.standard_normal(30)
+    lopsided = rng.standard_normal((20_000, 30)) * np.geomspace(1, 0.1, 30) / 2
+    lopsided += length * towards / np.linalg.norm(towards)
+    unit = lopsided / np.linalg.norm(lopsided, axis=1, keepdims=True)
+    drawn = matched(unit[:4000], rng).draw(20_000, rng).astype(np.float64)
+    # the eigenbasis and the fixed point come from some 4,000 draws each: errors of order sd / sqrt(4000)
+    np.testing.assert_allclose(drawn.mean(0), unit.mean(0), atol=5 * unit.std(0).max() / 2000**0.5)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(unit.T), atol=5 * unit.var(0).max() / 2000**0.5)
+
+
+def test_a_mean_cosine_is_matched_without_what_each_row_adds():
+    """Of 100 rows without a common direction the mean has a length of 1 / 10, which is no mean of theirs."""
+    rng = np.random.default_rng(2)
+    found = [matched(cosine_rows(rng, 100, 40), rng).mean for _ in range(50)]
+    squares = [float(mean @ mean) for mean in found]
+    # n |mean|^2 - 1 has mean 0 and sd sqrt(2 / width): half the runs give 0, the rest about .0018
+    assert np.mean(squares) < 0.003
+    assert sum(square < 1e-12 for square in squares) > 10
+
+
+def cosine_rows(rng, n, width):
+    rows = rng.standard_normal((n, width))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def test_the_matched_density_is_a_density_whose_mean_square_is_that_of_the_second_moment():
