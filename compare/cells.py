@@ -115,7 +115,7 @@ def covariance_of_means(
     varies = [k for k in fitted if np.ptp(values[members[k]].astype(np.float32)) > 0]
     if varies:
         whole = {str(k): members[k] | members[k].T for k in varies}
-        columns = {name: cell.astype(np.int8) for name, cell in whole.items()}
+        columns = {name: cell.view(np.int8) for name, cell in whole.items()}
         mask = np.logical_or.reduce(list(whole.values()))
         fit = dyadic_ols(np.asarray(values, float), columns, mask=mask, constant=False)
         covariance[np.ix_(varies, varies)] = fit.cov("default")

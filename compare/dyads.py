@@ -141,21 +141,18 @@ def survey(columns: Columns) -> Survey:
     low, high = np.full(k, np.inf), np.full(k, -np.inf)
     for rows, cols in ranks.share(tiles(columns.n)):
         block, used = columns.tile(rows, cols)
+        across, down = np.zeros(block.shape[:2]), np.zeros((k, block.shape[2]))
+        bad = _add_sums(block, used, across, down, squares, low, high)
+        if bad >= 0:
+            a, i, j = np.unravel_index(bad, block.shape)
+            raise ValueError(
+                f"expected finite {columns.names[a]} for used pairs, found {block[a, i, j]} for pair "
+                f"({rows.start + i}, {cols.start + j}): mask out pairs that have no value."
+            )
         degree[rows] += used.sum(1)
         degree[cols] += used.sum(0)
-        for a, name in enumerate(columns.names):
-            values = np.where(used, block[a], 0.0)
-            if not np.isfinite(values).all():
-                i, j = np.argwhere(~np.isfinite(values))[0]
-                raise ValueError(
-                    f"expected finite {name} for used pairs, found {values[i, j]} for pair "
-                    f"({rows.start + i}, {cols.start + j}): mask out pairs that have no value."
-                )
-            sums[a, rows] += values.sum(1)
-            sums[a, cols] += values.sum(0)
-            squares[a] += np.vdot(values, values)
-            low[a] = min(low[a], block[a].min(where=used, initial=np.inf))
-            high[a] = max(high[a], block[a].max(where=used, initial=-np.inf))
+        sums[:, rows] += across
+        sums[:, cols] += down
     ranks.total(degree, sums, squares)
     low, high = ranks.gathered(low).min(0), ranks.gathered(high).max(0)
     if not degree.any():
@@ -235,6 +232,35 @@ def _part(shifts: np.ndarray, where: slice) -> np.ndarray:
 
 def _lower(k: int) -> list[tuple[int, int]]:
     return [(a, b) for a in range(k) for b in range(a + 1)]
+
+
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
+@no_type_check
+def _add_sums(block, used, across, down, squares, low, high):
+    """Sums along rows and columns, of squares, and ranges of every column; where the first value that is not
+    finite lies, or -1.
+    """
+    k, n_rows, n_cols = block.shape
+    for a in range(k):
+        for i in range(n_rows):
+            total = square = 0.0
+            lowest, highest, strange = np.inf, -np.inf, False
+            for j in range(n_cols):
+                value = block[a, i, j] if used[i, j] else 0.0
+                down[a, j] += value
+                total += value
+                square += value * value
+                lowest = min(lowest, block[a, i, j] if used[i, j] else np.inf)
+                highest = max(highest, block[a, i, j] if used[i, j] else -np.inf)
+                strange |= not np.isfinite(value)
+            if strange:
+                for j in range(n_cols):
+                    if used[i, j] and not np.isfinite(block[a, i, j]):
+                        return (a * n_rows + i) * n_cols + j
+            across[a, i] += total
+            squares[a] += square
+            low[a], high[a] = min(low[a], lowest), max(high[a], highest)
+    return -1
 
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})

@@ -25,7 +25,7 @@ from compare.system import (
 
 FIXED_POINT_STEPS = 30
 STANDS_OUT = 5.0
-"""Standard deviations of the mean cosine of directions without a mean, from which they are said to have one."""
+"""Standard deviations of the mean cosine of directions without a mean, from which they have one."""
 
 
 class GaussianSurrogate:
@@ -136,10 +136,10 @@ def matched(unit: Float[np.ndarray, "n width"], rng: np.random.Generator) -> Mat
     """Random directions of the mean and covariance of the distribution that these were drawn from.
 
     A Gaussian of the rows' own mean and covariance would, at unit length, have flatter ones, and a skewed but
-    random dictionary would seem full of antipodal pairs. So the Gaussian shares the covariance's eigenvectors,
-    and its mean and eigenvalues are a fixed point, found on 4,096 draws and their opposites. From a mean
-    cosine of about .5 on, far above that of dictionaries met so far, such directions have other tails than
-    the ones that they match.
+    random dictionary would seem full of antipodal pairs. So the Gaussian shares the eigenvectors of the
+    covariance, and its mean and eigenvalues are a fixed point, found on 4,096 draws and their opposites. From
+    a mean cosine of about .5 on, far above that of dictionaries met so far, such directions have other tails
+    than the ones that they match.
     """
     n, centre = len(unit), shared_mean(unit)
     cosine = float(centre @ centre)
