@@ -18,7 +18,7 @@ from compare.excess import combine_nulls, null_slopes
 from compare.fitted import Fit
 from compare.geometry import Antipodal, antipodal, unit_rows
 from compare.hidden import hidden
-from compare.measures import cooccurrence_level, similarity_level
+from compare.measures import DIRECTIONS, cooccurrence_level, similarity_level
 from compare.nulls import cosine_density, effective_dimension, matched_density
 from compare.opposites import dense_excess, flagged_share, promoted_tokens, sides, variants
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
@@ -71,6 +71,9 @@ class Seed(NamedTuple):
     d_eff: float
     similarity: str
     cells: Cells
+    centred: Cells
+    """The same with the mean direction taken out of every one."""
+
     fits: dict[Specification, Fit]
     opposites: Antipodal
     picture: PairMap
@@ -100,6 +103,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         "similarity": first.similarity,
         "spread": spread(seeds),
         **combine_seeds([seed.cells for seed in seeds]).to_results(),
+        "centred": centred_results(seeds),
         **({"by_seed": by_seed(seeds)} if len(seeds) > 1 else {}),
         "regression": regression_rows(seeds),
         "reliability": reliability_of(seeds, choices.seed),
@@ -153,6 +157,7 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
     )
     directions = np.asarray(evidence.directions)[ids]
     d_eff = effective_dimension(directions)
+    centred = DIRECTIONS["centred"](evidence)[ids]
     fits = {
         one: fit(
             table.cosine,
@@ -169,6 +174,7 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
         d_eff,
         similarity,
         measure_cells(table.cosine, *levels, table.mask, d_eff=d_eff),
+        measure_cells(centred @ centred.T, *levels, table.mask, d_eff=effective_dimension(centred)),
         fits,
         antipodal(directions, n_pairs=N_LISTED, seed=choices.seed),
         pair_map(table, *AS_PUBLISHED[:2], bins=MAP_BINS, limits=MAP_LIMITS),
@@ -179,6 +185,14 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
 def by_seed(seeds: Sequence[Seed]) -> list[dict]:
     """Each seed by itself."""
     return seed_rows([seed.cells for seed in seeds], [seed.fits[DEFAULT] for seed in seeds])
+
+
+def centred_results(seeds: Sequence[Seed]) -> dict:
+    """The cells with the mean direction taken out, and the mean cosine of all pairs that it stands for."""
+    together = combine_seeds([seed.centred for seed in seeds])
+    means = [seed.table.cosine[seed.table.mask].mean(dtype=np.float64) for seed in seeds]
+    found = {"mean_cosine": float(np.mean(means)), "d_eff": together.d_eff}
+    return found | {"cells": together.to_results()["cells"]}
 
 
 def null_rows(seeds: Sequence[Seed]) -> list[dict]:

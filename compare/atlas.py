@@ -6,6 +6,7 @@ world.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -202,17 +203,20 @@ def summary(points: pd.DataFrame) -> list[str]:
     return said
 
 
+PLACE = ["features_per_dimension", "firing_rate", "reconstruction_share"]
+"""What a point is but for its weight decay."""
+
+
+def decay_points(points: pd.DataFrame) -> pd.DataFrame:
+    """The points of the slice on weight decay, with those of the grid at the same places."""
+    places = points[points["slice"] == "weight decay"][PLACE].drop_duplicates()
+    return points.merge(places, on=PLACE).sort_values("weight_decay")
+
+
 def decay_summary(points: pd.DataFrame) -> list[str]:
-    """Whether more weight decay makes the cosine steeper in co-occurrence, wherever it was raised."""
+    """Whether more weight decay makes the cosine steeper in co-occurrence, where it was raised by degrees."""
     said = []
-    raised = points[points["weight_decay"] > 0]
-    for (density, share), _ in raised.groupby(["features_per_dimension", "reconstruction_share"]):
-        where = (
-            (points["features_per_dimension"] == density)
-            & (points["reconstruction_share"] == share)
-            & (points["firing_rate"].isin(raised["firing_rate"]))
-        )
-        part = points[where].sort_values("weight_decay")
+    for (density, _, share), part in decay_points(points).groupby(PLACE):
         steep = ", ".join(
             f"{row.steep_mean:+.2f} [{row.steep_low:+.2f}, {row.steep_high:+.2f}] at {row.weight_decay:g}"
             for row in part.itertuples()
@@ -220,6 +224,21 @@ def decay_summary(points: pd.DataFrame) -> list[str]:
         said.append(
             f"Weight decay, {density:g} features a dimension, reconstruction {share:.0%} of the loss: "
             f"co-occurring less exclusive pairs {steep}."
+        )
+    return said
+
+
+def size_summary(size: pd.DataFrame) -> list[str]:
+    """How far cells move when the same networks are trained longer."""
+    said = []
+    for density, part in size.sort_values("steps").groupby("features_per_dimension"):
+        short, long = part.iloc[0], part.iloc[-1]
+        moved = {name: long[name] - short[name] for name in CELLS}
+        most = max(moved, key=lambda name: abs(moved[name]))
+        said.append(
+            f"Trained for {long['steps']:,} steps in place of {short['steps']:,}, {density:g} features a "
+            f"dimension, cells move by at most {abs(moved[most]):.2f} ({most}: {short[most]:+.2f} to "
+            f"{long[most]:+.2f})."
         )
     return said
 
@@ -243,6 +262,7 @@ def atlas_results(
             "summary": [
                 *summary(phase),
                 *decay_summary(phase),
+                *size_summary(size),
                 *deciding_summary(kinds_of(cells, theory)),
                 *anchor_sentences(known),
             ],
@@ -300,7 +320,7 @@ def write_atlas(results: dict, folder: Path) -> Path:
         score_table(results)["measures"].to_csv(unfinished / "measures.csv", index=False)
     drawn = dict(drawings(points, cells))
     for name, draw in drawn.items():
-        (unfinished / f"{name}.png").write_bytes(to_png(draw))
+        (unfinished / f"{file_name(name)}.png").write_bytes(to_png(draw))
     (unfinished / "results.json").write_text(to_json(results), encoding="utf-8")
     (unfinished / "README.md").write_text(readme(results, list(drawn)), encoding="utf-8")
     replace_folder(folder, unfinished)
@@ -309,11 +329,12 @@ def write_atlas(results: dict, folder: Path) -> Path:
 
 def drawings(points: pd.DataFrame, cells: pd.DataFrame) -> Iterable[tuple[str, Callable[[], Figure]]]:
     """Each figure by name, and how to draw it."""
-    yield "phase", lambda: figures_atlas.phase(points[points["slice"] == "phase"])
-    raised = points[points["slice"] == "weight decay"]
+    for decay, part in points[points["slice"] == "phase"].groupby("weight_decay"):
+        name = f"phase, weight decay {decay:g}" if decay else "phase"
+        yield name, partial(figures_atlas.phase, part)
+    raised = decay_points(points)
     if len(raised):
-        here = points[points["firing_rate"].isin(raised["firing_rate"])]
-        yield "weight-decay", lambda: figures_atlas.decay(here)
+        yield "weight-decay", lambda: figures_atlas.decay(raised)
     exclusive = cells[(cells["slice"] == "deciding cell") & (cells["cooccurrence"] == "exclusive")]
     yield "deciding-cell", lambda: figures_atlas.deciding(exclusive)
     yield "two-in-one", lambda: figures_atlas.two_in_one(cells[cells["slice"] == "two in one"])
@@ -328,5 +349,10 @@ def readme(results: dict, names: Sequence[str]) -> str:
     lines += [*markdown(pd.DataFrame(results["atlas"]["anchors"])), ""]
     lines += scored_lines(results["measures"]) if "measures" in results else []
     for name in names:
-        lines += [f"## {name.replace('-', ' ')}", "", f"![{name}]({name}.png)", ""]
+        lines += [f"## {name.replace('-', ' ')}", "", f"![{name}]({file_name(name)}.png)", ""]
     return "\n".join(lines)
+
+
+def file_name(name: str) -> str:
+    """A figure's name as that of a file."""
+    return name.replace(", ", "-").replace(" ", "-")

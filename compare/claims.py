@@ -7,7 +7,8 @@ from compare.cells import MARGIN
 from compare.config import make_config
 
 Claim = Literal["< 0", "> 0", "= 0", "!= 0"]
-IN_COSINES = ("cell mean", "difference in differences")
+CELL_MEANS = ("cell mean", "centred cell mean")
+IN_COSINES = (*CELL_MEANS, "difference in differences")
 """Measures in units of the cosine, whose zero has a width: the margin. A slope is one of them if `per_sd`."""
 
 
@@ -17,6 +18,7 @@ class Quantity:
 
     measure: Literal[
         "cell mean",
+        "centred cell mean",
         "difference in differences",
         "slope",
         "corrected slope",
@@ -25,9 +27,10 @@ class Quantity:
         "shape",
         "rule",
     ]
-    """Which number: of a cell its mean, or its share of pairs below (above) the null's quantile less the
-    null's own share; a slope, or it divided by the reliability of its measure; a number of the dictionary's
-    shape; a rule's score on features that it has not seen."""
+    """Which number: of a cell its mean, the same with the mean direction taken out of every direction, or its
+    share of pairs below (above) the null's quantile less the null's own share; a slope, or it divided by the
+    reliability of its measure; a number of the dictionary's shape; a rule's score on features that it has not
+    seen."""
 
     cooccurrence: Literal["", "exclusive", "independent", "co-occurring"] = ""
     """Of a cell: its co-occurrence."""
@@ -63,7 +66,7 @@ class Quantity:
     @property
     def is_cell(self) -> bool:
         """Whether it is a number of one cell."""
-        return self.measure in ("cell mean", "share below", "share above")
+        return self.measure in (*CELL_MEANS, "share below", "share above")
 
     @property
     def has_margin(self) -> bool:

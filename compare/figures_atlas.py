@@ -70,8 +70,7 @@ def decay(points: pd.DataFrame) -> Figure:
 
     Means over worlds; the zero line is what orthogonal pairs would give.
     """
-    raised = points[points["weight_decay"] > 0]
-    places = list(raised.groupby(["features_per_dimension", "reconstruction_share"]).groups)
+    places = list(points.groupby(["features_per_dimension", "reconstruction_share"]).groups)
     figure = Figure(figsize=(3.1 * len(places) + 1.6, 3.3), layout="constrained")
     axes = figure.subplots(1, len(places), sharey=True, squeeze=False)[0]
     names = [name for name in QUANTITIES if ", " in name]

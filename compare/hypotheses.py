@@ -14,9 +14,9 @@ from importlib import resources
 from pathlib import Path
 
 from compare.cells import MARGIN, estimate
-from compare.claims import Agreement, Gates, Hypotheses, Hypothesis, Overall
+from compare.claims import CELL_MEANS, Agreement, Gates, Hypotheses, Hypothesis, Overall
 from compare.config import make_config, nearest, read_toml
-from compare.verdicts import CONFIRMED, REFUTED, UNDECIDED, Scene, number_of, shut_gate, verdict
+from compare.verdicts import CONFIRMED, REFUTED, UNDECIDED, Scene, find_cell, number_of, shut_gate, verdict
 
 PRESETS = "presets.toml"
 SAES_ON_TOYS = "SAEs on toys"
@@ -75,9 +75,10 @@ def judge(results: dict, hypotheses: Hypotheses) -> dict:
     arms = [*results["arms"], *on_toys(results)]
     scene = Scene(arms, results["models"], hypotheses.gates, hypotheses.margin)
     for arm in scene.arms:
-        for cell in arm["cells"]:
-            cell |= estimate(cell["mean"], cell["se"], cell["df"], scene.margin / arm["d_eff"] ** 0.5)
-            cell |= {"claim": None, "verdict": None, "reason": None}
+        for part in (arm, arm["centred"]):
+            for cell in part["cells"]:
+                cell |= estimate(cell["mean"], cell["se"], cell["df"], scene.margin / part["d_eff"] ** 0.5)
+                cell |= {"claim": None, "verdict": None, "reason": None}
     rows = [row for arm in scene.arms for row in judge_arm(arm, hypotheses, scene)]
     rows += [agree(one, hypotheses, scene) for one in hypotheses.agreement if is_run(one.arms, scene)]
     judged = {row["id"] for row in rows}
@@ -96,7 +97,8 @@ def judge(results: dict, hypotheses: Hypotheses) -> dict:
 def on_toys(results: dict) -> list[dict]:
     """SAEs on toys as an arm whose `shape` are their numbers, for claims that name it; none if not run."""
     shape = results.get("sae_bias", {}).get("shape")
-    about = {"name": SAES_ON_TOYS, "group": "across", "control_of": None, "models": [], "cells": []}
+    about = {"name": SAES_ON_TOYS, "group": "across", "control_of": None, "models": []}
+    about |= {"cells": [], "centred": {"cells": []}}
     return [about | {"shape": shape}] if shape else []
 
 
@@ -113,13 +115,8 @@ def judge_arm(arm: dict, hypotheses: Hypotheses, scene: Scene) -> list[dict]:
             continue
         said = verdict(one, arm, scene)
         rows.append(row_of(one, arm["name"], arm["group"], one.claim) | said)
-        if one.measure == "cell mean" and not one.less and not one.arm:
-            cell = next(
-                cell
-                for cell in arm["cells"]
-                if (cell["cooccurrence"], cell["similarity"]) == (one.cooccurrence, one.similarity)
-            )
-            cell.update(claim=one.claim, verdict=said["verdict"], reason=said["reason"])
+        if one.measure in CELL_MEANS and not one.less and not one.arm:
+            find_cell(one, arm).update(claim=one.claim, verdict=said["verdict"], reason=said["reason"])
     found = {row["id"]: row for row in rows}
     for whole in hypotheses.overall:
         if all(part in found for part in whole.parts):

@@ -14,7 +14,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             models: [names of models behind it], seeds, n_features, n_alive, n_pairs, width, d_eff, n_tokens,
             cooccurrence, similarity: what the levels of the cells rest on,
             spread: {similarity_sd, cooccurrence_sd},
-            cells: [see below], difference_in_differences: [see below],
+            cells: [see below], centred: {mean_cosine, d_eff, cells: with the mean direction taken out},
+            difference_in_differences: [see below],
             regression: [{cooccurrence, similarity, effects, term, sd, estimate, se, se_dyadic, se_naive,
                           low, high, p, df}],              sd of the term's measures over pairs
             by_seed: [{seed, quantity, mean, se, low, high}]               only where there are several,

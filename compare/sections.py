@@ -25,7 +25,7 @@ from compare.names import SLOPES, pair_name
 from compare.sae_bias import bias_table
 from compare.scored import score_table
 from compare.seeds import seed_tables
-from compare.tables import TERMS, curve, effects, examples, excess_slopes, main_tables, rules
+from compare.tables import TERMS, centred_cells, curve, effects, examples, excess_slopes, main_tables, rules
 from compare.tables_geometry import blob_tables, comparison_tables, equivalence_tables
 
 Tables = dict[str, pd.DataFrame]
@@ -76,6 +76,11 @@ def draw_map(made: Tables) -> Iterator[Drawing]:
 def draw_cells(made: Tables) -> Iterator[Drawing]:
     """The six cells."""
     yield "cells", lambda: figures.cell_plot(made["cells"])
+
+
+def draw_centred(made: Tables) -> Iterator[Drawing]:
+    """The six cells with the mean direction taken out."""
+    yield "centred", lambda: figures.cell_plot(made["cells_centred"])
 
 
 def draw_slopes(made: Tables) -> Iterator[Drawing]:
@@ -150,6 +155,13 @@ SECTIONS = (
     Section("explore", "Look closer", "Look closer", always=True),
     Section("map", "The post's figure, with every pair counted", "The post's figure", draw=draw_map),
     Section("cells", "The cells, exclusive and independent kept apart", "Cells", draw=draw_cells),
+    Section(
+        "centred",
+        "The cells once more, with the direction that all features share taken out",
+        "Shared direction taken out",
+        tabulate=centred_cells,
+        draw=draw_centred,
+    ),
     Section(
         "equivalence",
         "Equivalence: how near to zero each mean is known to be",

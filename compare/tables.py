@@ -50,13 +50,21 @@ def arms(results: dict) -> pd.DataFrame:
 
 def cells(results: dict) -> pd.DataFrame:
     """A row an arm and cell, quantiles as columns."""
-    rows = []
-    for arm in results["arms"]:
-        for cell in arm["cells"]:
-            flat = {name: value for name, value in cell.items() if name != "quantiles"}
-            quantiles = {f"quantile_{q}": value for q, value in cell["quantiles"].items()}
-            rows.append({"arm": arm["name"], "group": arm["group"]} | flat | quantiles)
+    rows = [cell_row(arm, cell) for arm in results["arms"] for cell in arm["cells"]]
     return pd.DataFrame(rows)
+
+
+def centred_cells(results: dict) -> dict[str, pd.DataFrame]:
+    """The same with the mean direction taken out, under the name of its CSV."""
+    rows = [cell_row(arm, cell) for arm in results["arms"] for cell in arm["centred"]["cells"]]
+    return {"cells_centred": pd.DataFrame(rows)}
+
+
+def cell_row(arm: dict, cell: dict) -> dict:
+    """A cell with its arm."""
+    flat = {name: value for name, value in cell.items() if name != "quantiles"}
+    quantiles = {f"quantile_{q}": value for q, value in cell["quantiles"].items()}
+    return {"arm": arm["name"], "group": arm["group"]} | flat | quantiles
 
 
 def differences(results: dict) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from compare.cells import estimate
-from compare.claims import Gates, Hypothesis, Quantity
+from compare.claims import CELL_MEANS, Gates, Hypothesis, Quantity
 from compare.reliability import corrected
 
 CONFIRMED, REFUTED, UNDECIDED = "CONFIRMED", "REFUTED", "UNDECIDED"
@@ -60,9 +60,9 @@ def number_of(hypothesis: Hypothesis, arm: dict, scene: Scene) -> dict:
     """
     parts = parts_of(hypothesis, arm, scene)
     margin = None
-    if hypothesis.margin is not None or hypothesis.measure == "cell mean" or hypothesis.per_sd:
+    if hypothesis.margin is not None or hypothesis.measure in CELL_MEANS or hypothesis.per_sd:
         margin = scene.margin if hypothesis.margin is None else hypothesis.margin
-        margin *= arm["d_eff"] ** -0.5 if hypothesis.has_margin else 1
+        margin *= geometry_of(hypothesis, arm)["d_eff"] ** -0.5 if hypothesis.has_margin else 1
     if len(parts) == 1 and hypothesis.times == 1:
         (_, number, _) = parts[0]
         return number if number.get("problem") else number | with_margin(number, margin)
@@ -100,7 +100,7 @@ def find(quantity: Quantity, arm: dict) -> dict:
     """A number of an arm with its error, or a `problem` in words."""
     if quantity.is_cell:
         cell = find_cell(quantity, arm)
-        if quantity.measure == "cell mean" or cell["problem"]:
+        if quantity.measure in CELL_MEANS or cell["problem"]:
             return cell
         side = quantity.measure.removeprefix("share ")
         df = cell["df"]
@@ -133,7 +133,13 @@ def find(quantity: Quantity, arm: dict) -> dict:
 def find_cell(quantity: Quantity, arm: dict) -> dict:
     """The cell of an arm that a quantity names."""
     name = (quantity.cooccurrence, quantity.similarity)
-    return next(cell for cell in arm["cells"] if (cell["cooccurrence"], cell["similarity"]) == name)
+    cells = geometry_of(quantity, arm)["cells"]
+    return next(cell for cell in cells if (cell["cooccurrence"], cell["similarity"]) == name)
+
+
+def geometry_of(quantity: Quantity, arm: dict) -> dict:
+    """What has the cells and effective dimension that a quantity is about: the arm, or its centred part."""
+    return arm["centred"] if quantity.measure == "centred cell mean" else arm
 
 
 def p_of(number: dict, claim: str) -> float | None:

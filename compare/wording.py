@@ -107,8 +107,28 @@ def real_sentence(results: dict, arm: dict) -> str:
         ]
         parts.append(f"{len(names) or 'none'} {words}" + (f": {'; '.join(names)}" if names else ""))
     confirmed, refuted, undecided = parts[0], *(part[0].upper() + part[1:] for part in parts[1:])
+    found = f"Of six cells in “{arm['name']}”"
     controlled = " (a claimed sign counts only beyond every control)" * bool(controls_of(results, arm))
-    return f"Of six cells in “{arm['name']}”{controlled}, {confirmed}. {refuted}. {undecided}."
+    return f"{found}{controlled}, {confirmed}. {refuted}. {undecided}.{centred_words(arm)}"
+
+
+def centred_words(arm: dict) -> str:
+    """What becomes of the signs where all directions lean one way and that is taken out; else nothing."""
+    shared, cells = arm["centred"]["mean_cosine"], arm["centred"]["cells"]
+    if shared <= cells[0]["margin"] or not cells[0]["verdict"]:
+        return ""
+    parts = []
+    for verdict, words in (("CONFIRMED", "as the post claims"), ("REFUTED", "against it")):
+        named = [
+            cell_name(cell["cooccurrence"], cell["similarity"])
+            for cell in cells
+            if cell["verdict"] == verdict
+        ]
+        parts.append(f"{len(named) or 'none'} {words}" + f" ({'; '.join(named)})" * bool(named))
+    return (
+        f" All its directions lean one way (mean cosine {number(shared)}); with that taken out, cells stand "
+        f"{and_list(parts)}."
+    )
 
 
 def as_much_in(results: dict, arm: dict, cell: dict) -> str:

@@ -177,6 +177,14 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
             cell(generator, co, sim, mean, error, n_pairs, n_features, d_eff)
             for (co, sim), mean in zip(CELLS, means, strict=True)
         ],
+        "centred": {
+            "mean_cosine": float(np.mean(means)),
+            "d_eff": d_eff + 1,
+            "cells": [
+                cell(generator, co, sim, mean - float(np.mean(means)), error, n_pairs, n_features, d_eff + 1)
+                for (co, sim), mean in zip(CELLS, means, strict=True)
+            ],
+        },
         "difference_in_differences": [
             {"against": base}
             | estimate((means[4] - means[5]) - (means[k] - means[k + 1]), 2 * error, n_features - 1)

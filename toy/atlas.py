@@ -28,7 +28,7 @@ ANTIPODAL = -0.9
 """Pairs with a cosine below count as antipodal, above its opposite as parallel."""
 
 BASE = ToyConfig(
-    n_features=64, width=32, vocabulary=64, firing_rate=0.03, n_seeds=N_SEEDS, steps=500, batch=128
+    n_features=64, width=32, vocabulary=64, firing_rate=0.03, n_seeds=N_SEEDS, steps=2000, batch=128
 )
 TWO = ToyConfig(
     n_features=2, width=1, vocabulary=32, firing_rate=0.02, readout_width=16, n_seeds=N_WORLDS * N_SEEDS,
@@ -41,8 +41,12 @@ KINDS = {
     "ReLU regression, tied": {"readout": "relu"},
     "MLP, tied": {"readout": "mlp"},
 }
-SHARES = (0.0, 0.3, 0.6, 0.9, 1.0)
-DECAYS = (0.1, 0.3, 1.0)
+RATES = (0.01, 0.03, 0.1)
+WIDTHS = (64, 32, 16, 8, 4)
+SHARES = (0.0, 0.3, 0.6, 0.8, 0.9, 1.0)
+DECAYS = (0.0, 0.3)
+MORE_DECAYS = (0.1, 1.0)
+"""Beside those of the grid, at a few of its points."""
 ONE_WORLD = "two in one"
 """The slice whose points have one world: two features with one output leave nothing to draw but samples."""
 
@@ -58,15 +62,17 @@ def slices(seed: int = 0) -> dict[str, list[ToyConfig]]:
         for kind, share in product(KINDS.values(), (0.1, 0.4, 0.7, 0.9))
     ]
     phase = [
-        replace(BASE, firing_rate=rate, width=width, reconstruction_share=share)
-        for rate, width, share in product((0.03, 0.01, 0.1), (32, 8), SHARES)
+        replace(BASE, weight_decay=decay, firing_rate=rate, width=width, reconstruction_share=share)
+        for decay, rate, width, share in product(DECAYS, RATES, WIDTHS, SHARES)
     ]
     decay = [
-        replace(BASE, weight_decay=rate, width=width, reconstruction_share=share)
-        for rate, width, share in product(DECAYS, (32, 8), (0.9,))
+        replace(BASE, weight_decay=decay, width=width, reconstruction_share=0.9)
+        for decay, width in product(MORE_DECAYS, (32, 8))
     ]
-    one = replace(BASE, reconstruction_share=0.9)
-    size = [one, replace(one, steps=4 * one.steps)]
+    size = [
+        replace(BASE, width=width, reconstruction_share=0.9, steps=times * BASE.steps)
+        for width, times in product((32, 8), (1, 4))
+    ]
     parts = {
         "phase": phase,
         "weight decay": decay,
