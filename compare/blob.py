@@ -33,6 +33,9 @@ LEVEL = 0.05
 N_SCORES = 100_000
 """Pairs, drawn at random, that the empirical null is fitted to."""
 
+CENTRAL_SCORES = 100
+"""Of these, z-scores within one of zero that the fit needs."""
+
 
 class Sums(NamedTuple):
     """Sums over all pairs, and over the pairs that are left when a group of features is deleted."""
@@ -228,12 +231,16 @@ def shares(found: dict[str, tuple[float, float]], null: Null, width: int, d_eff:
 
 
 def empirical_null(unit: Float[np.ndarray, "n width"], *, seed: int = 0) -> tuple[float, float, float]:
-    """Mean, sd and share of the central z-scores (Efron 2008), fitted to N_SCORES pairs at random."""
+    """Mean, sd and share of the central z-scores (Efron 2008), fitted to N_SCORES pairs at random; NaN where
+    hardly a score is central, as where all directions lean one way.
+    """
     from statsmodels.stats.multitest import NullDistribution
 
     rng = np.random.default_rng(seed)
     i, j = rng.integers(0, len(unit), (2, N_SCORES))
     cosines = row_products(unit, i[i != j], j[i != j]).clip(-1 + 1e-12, 1 - 1e-12)
     scores = stats.norm.ppf(cosine_cdf(cosines, float(unit.shape[1]))).clip(-30, 30)
+    if (np.abs(scores) < 1).sum() < CENTRAL_SCORES:
+        return np.nan, np.nan, np.nan
     fitted = NullDistribution(scores, estimate_null_proportion=True)
     return float(fitted.mean), float(fitted.sd), float(fitted.null_proportion)

@@ -126,7 +126,7 @@ def centred_words(arm: dict) -> str:
         ]
         parts.append(f"{len(named) or 'none'} {words}" + f" ({'; '.join(named)})" * bool(named))
     return (
-        f" All its directions lean one way (mean cosine {number(shared)}); with that taken out, cells stand "
+        f" All its directions lean one way (mean cosine {number(shared)}); with that taken out, "
         f"{and_list(parts)}."
     )
 

@@ -76,6 +76,14 @@ def test_efrons_empirical_null_of_random_directions_is_standard_and_a_plant_lowe
     assert planted.shape_p < 0.001 < plain.shape_p
 
 
+def test_directions_that_all_but_share_one_have_no_empirical_null_and_a_shape_all_the_same():
+    leaning = unit_rows(gaussian(n=200, width=64) + np.float32(0.2))
+    found = blob(leaning)
+    assert np.isnan([found.null_mean, found.null_sd, found.null_share]).all()
+    assert found.mean > 0.6
+    assert np.isfinite(found.shape_p)
+
+
 @pytest.mark.parametrize("size", [0.1, 0.3])
 def test_what_is_planted_comes_about(size):
     unit = gaussian(n=300, width=100)

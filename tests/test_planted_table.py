@@ -33,8 +33,12 @@ SPREAD = 0.01
 WRONG = {cell: {0.3: -0.3, -0.3: 0.3, 0.0: 0.3}[cosine] for cell, cosine in TABLE.items()}
 
 
-def planted(table: dict[tuple[str, str], float], seed: int) -> ToySystem:
-    """A world whose designed pairs have these cosines, each with a spread, and all others random ones."""
+def planted(table: dict[tuple[str, str], float], seed: int, shared: float = 0.0) -> ToySystem:
+    """A world whose designed pairs have these cosines, each with a spread, and all others random ones.
+
+    With `shared` every direction has that share of its square along one more axis, which makes a cosine c
+    shared + (1 - shared) c.
+    """
     world = World(replace(WORLD, seed=seed))
     rng = np.random.default_rng([seed, 1])
     rows = rng.normal(size=(WORLD.n_features, WORLD.width))
@@ -44,22 +48,45 @@ def planted(table: dict[tuple[str, str], float], seed: int) -> ToySystem:
             cosine = table[cell] + SPREAD * rng.normal()
             across = rows[j] - (rows[j] @ rows[i]) * rows[i]
             rows[j] = cosine * rows[i] + (1 - cosine**2) ** 0.5 * across / np.linalg.norm(across)
-    directions = torch.from_numpy(rows).float()[None]
+    along = np.full((len(rows), 1), shared**0.5)
+    directions = torch.from_numpy(np.hstack([rows * (1 - shared) ** 0.5, along])).float()[None]
     nothing = torch.full((1,), torch.nan)
     bias = torch.zeros(1, WORLD.n_features)
     found = Trained(world.config, directions, directions, bias, (), nothing, nothing)
     return ToySystem("planted", world, found)
 
 
-def verdicts(table: dict[tuple[str, str], float], seed: int) -> dict[str, str]:
+def verdicts(table: dict[tuple[str, str], float], seed: int, shared: float = 0.0) -> dict[str, str]:
     """Verdict of each claim, from one world's stream."""
+    rows = judge({"arms": [analysed(table, seed, shared)], "models": []}, load())["verdicts"]
+    return {row["id"]: row["verdict"] for row in rows}
+
+
+def analysed(table: dict[tuple[str, str], float], seed: int, shared: float = 0.0) -> dict:
+    """One world's stream as an arm."""
     about = {"name": "planted", "group": "toy", "control_of": None, "note": "", "models": []}
     with pytest.MonkeyPatch.context() as patch:  # what no verdict on a cell looks at is left out, for time
         for part in ("curve_results", "rule_results"):
             patch.setattr(analysis, part, lambda *_, **__: {})
-        arm = about | analyse([measure(planted(table, seed))], Choices(), power=False)
-    rows = judge({"arms": [arm], "models": []}, load())["verdicts"]
-    return {row["id"]: row["verdict"] for row in rows}
+        return about | analyse([measure(planted(table, seed, shared))], Choices(), power=False)
+
+
+@pytest.mark.slow
+def test_a_shared_direction_hides_the_table_and_comes_out_when_it_is_taken_out():
+    arm = analysed(TABLE, 0, shared=0.4)
+    named = {(cell["cooccurrence"], cell["similarity"]): place for place, cell in enumerate(arm["cells"])}
+    places = [
+        named["exclusive", "similar"],
+        named["exclusive", "different"],
+        named["co-occurring", "similar"],
+    ]
+    assert arm["centred"]["mean_cosine"] == pytest.approx(0.4, abs=0.01)
+    seen = [arm["cells"][place]["mean"] for place in places]
+    np.testing.assert_allclose(seen, [0.4 - 0.6 * 0.3, 0.4 - 0.6 * 0.3, 0.4 + 0.6 * 0.3], atol=0.01)
+    apart = [arm["centred"]["cells"][place]["mean"] for place in places]
+    # what is taken out is the mean of 192 rows, which lies 1 / sqrt(192) from the axis that they share
+    np.testing.assert_allclose(apart, [-0.3, -0.3, 0.3], atol=0.03)
+    assert arm["centred"]["d_eff"] > 3 * arm["d_eff"]
 
 
 @pytest.mark.slow

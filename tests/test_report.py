@@ -326,3 +326,19 @@ def test_a_cell_that_comes_out_against_the_claim_names_the_controls_that_show_as
     surrogate["cells"][2]["mean"] = cell["mean"]
     assert wording.as_much_in(results, arm, cell) == ", as much in “Gaussian surrogate”"
     assert "as much in “Gaussian surrogate”)" in wording.real_sentence(results, arm)
+
+
+def test_a_direction_that_all_share_is_named_with_what_is_left_without_it(judged):
+    results = json.loads(json.dumps(judged))
+    arm = next(arm for arm in results["arms"] if arm["group"] == "real")
+    arm["centred"]["mean_cosine"] = 0.14
+    for cell, verdict in zip(
+        arm["centred"]["cells"], ["CONFIRMED", *["UNDECIDED"] * 4, "REFUTED"], strict=True
+    ):
+        cell["verdict"] = verdict
+    assert wording.real_sentence(results, arm).endswith(
+        "All its directions lean one way (mean cosine +0.140); with that taken out, 1 as the post "
+        "claims (exclusive, similar outputs) and 1 against it (co-occurring, different outputs)."
+    )
+    arm["centred"]["mean_cosine"] = 0.004  # within the margin of zero, .0049
+    assert "lean one way" not in wording.real_sentence(results, arm)

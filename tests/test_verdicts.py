@@ -48,6 +48,23 @@ def test_the_difference_of_two_cells_of_an_arm(similar, different, verdict):
     assert said(made, **TOGETHER, less=({"similarity": "different"},), claim="> 0")[0] == verdict
 
 
+@pytest.mark.parametrize(
+    ("mean", "verdict"), [(0.1, CONFIRMED), (-0.1, REFUTED), (0.002, REFUTED), (0.004, CONFIRMED)]
+)
+def test_a_cell_with_the_mean_direction_taken_out_is_a_number_of_its_own(mean, verdict):
+    """Its margin is that of its own effective dimension: .1 / sqrt(411) = .0049, errors .001."""
+    made = world({(LM, 4): -0.5})
+    arm = next(arm for arm in made["arms"] if arm["name"] == LM)
+    arm["centred"]["cells"][4] |= {"mean": mean, "se": 0.001}
+    arm["d_eff"] = 1.0
+    about = TOGETHER | {"measure": "centred cell mean", "claim": "> 0"}
+    assert said(made, **about)[0] == verdict
+    one = Hypothesis(id="it", statement="", beyond_controls=False, **about)
+    judged = judge(made, Hypotheses(hypotheses=(one,)))
+    cells = next(arm for arm in judged["arms"] if arm["name"] == LM)
+    assert (cells["centred"]["cells"][4]["verdict"], cells["cells"][4]["verdict"]) == (verdict, None)
+
+
 @pytest.mark.parametrize(("first", "second", "verdict"), [(0.3, 0.1, CONFIRMED), (0.1, 0.3, REFUTED)])
 def test_the_same_cell_in_two_arms(first, second, verdict):
     made = world({(ROOM, 4): first, (BOTH, 4): second})
