@@ -118,17 +118,16 @@ def centred_words(arm: dict) -> str:
     if shared <= cells[0]["margin"] or not cells[0]["verdict"]:
         return ""
     parts = []
-    for verdict, words in (("CONFIRMED", "as the post claims"), ("REFUTED", "against it")):
+    for verdict, words in zip(VERDICTS, ("as claimed", "against the claim", "undecided"), strict=True):
         named = [
             cell_name(cell["cooccurrence"], cell["similarity"])
             for cell in cells
             if cell["verdict"] == verdict
         ]
-        parts.append(f"{len(named) or 'none'} {words}" + f" ({'; '.join(named)})" * bool(named))
-    return (
-        f" All its directions lean one way (mean cosine {number(shared)}); with that taken out, "
-        f"{and_list(parts)}."
-    )
+        shown = f" ({'; '.join(named)})" * (verdict != "UNDECIDED" and bool(named))
+        parts.append(f"{len(named) or 'none'} {words}{shown}")
+    leaning = f" All its directions lean one way (mean cosine {number(shared)}); with that taken out"
+    return f"{leaning}, {and_list(parts)}."
 
 
 def as_much_in(results: dict, arm: dict, cell: dict) -> str:

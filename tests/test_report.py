@@ -337,8 +337,8 @@ def test_a_direction_that_all_share_is_named_with_what_is_left_without_it(judged
     ):
         cell["verdict"] = verdict
     assert wording.real_sentence(results, arm).endswith(
-        "All its directions lean one way (mean cosine +0.140); with that taken out, 1 as the post "
-        "claims (exclusive, similar outputs) and 1 against it (co-occurring, different outputs)."
+        "All its directions lean one way (mean cosine +0.140); with that taken out, 1 as claimed (exclusive, "
+        "similar outputs), 1 against the claim (co-occurring, different outputs) and 4 undecided."
     )
     arm["centred"]["mean_cosine"] = 0.004  # within the margin of zero, .0049
     assert "lean one way" not in wording.real_sentence(results, arm)
