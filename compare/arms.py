@@ -65,7 +65,8 @@ def real_arms(config: ReportConfig) -> list[Arm]:
     matched = arm(
         "frozen decoder, matched",
         MATCHED,
-        "an SAE trained alike, its decoder held at random directions of the trained one's second moment",
+        "an SAE trained alike, its decoder held at random directions of the trained one's mean and "
+        "covariance",
     )
     kinds = (True,) if config.quick else (True, False)
     untrained = [untrained_arm(trained, base, config, keep_embeddings=kept) for kept in kinds]
@@ -303,7 +304,7 @@ def compare_dictionaries(values: dict, source: str, first: Path, second: Path) -
     found = record_agreement(first, second, reads)
     share = (found.mean - found.null_mean) / (1 - found.null_mean)
     return (
-        f"mean largest cosine {found.mean:.3f}, with random directions of the same second moment "
+        f"mean largest cosine {found.mean:.3f}, with random directions of the same mean and covariance "
         f"{found.null_mean:.3f}: {share:.0%} of the way from these to identity"
     )
 

@@ -224,8 +224,8 @@ def weak_dictionaries(arm: dict, behind: Sequence[dict], gates: Gates) -> list[s
     shares = [(one["agreement"] - one["agreement_null"]) / (1 - one["agreement_null"]) for one in known]
     return [
         f"two seeds of {one['name']} agree {one['agreement']:.2f} (mean largest cosine), and "
-        f"random directions of the same second moment {one['agreement_null']:.2f}: {share:.0%} of the way to "
-        f"identity, {gates.min_agreement:.0%} is asked for"
+        f"random directions of the same mean and covariance {one['agreement_null']:.2f}: {share:.0%} of the "
+        f"way to identity, {gates.min_agreement:.0%} is asked for"
         for one, share in zip(known, shares, strict=True)
         if not share >= gates.min_agreement
     ]

@@ -120,7 +120,7 @@ class SAEConfig:
     """
 
     decoder: str = "trained"
-    """trained, or frozen at random rows: isotropic, or matched to another SAE's second moment."""
+    """trained, or frozen at random rows: isotropic, or matched to another SAE's mean and covariance."""
 
     matched_to: str = ""
     """The SAE that a matched decoder is like: a bundled one's name, or a folder."""

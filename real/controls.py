@@ -25,22 +25,25 @@ def isotropic_directions(
 def matched_directions(
     like: Float[Tensor, "some width"], n_features: int, *, generator: torch.Generator
 ) -> Float[Tensor, "features width"]:
-    """Unit vectors with the second moment of the rows of `like`, each made unit, and else unlike them.
+    """Unit vectors with the mean and covariance of the rows of `like`, each made unit, and else unlike them.
 
-    Drawn as unit(C^1/2 g), g Gaussian. Making rows unit flattens a moment, so C is not the wanted one but
-    the fixed point from which that comes out: the same eigenvectors, eigenvalues found on 4,096 draws.
+    Drawn as unit(m + C^1/2 g), g Gaussian. Making rows unit flattens both, so m and C are not the wanted ones
+    but the fixed point from which those come out: C has the same eigenvectors, its eigenvalues and m are
+    found on 4,096 draws and their opposites.
     """
     rows = unit_rows(like.double().cpu())
-    wanted, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-    wanted = wanted.clamp(min=0)
-    squares = torch.randn(4096, len(wanted), dtype=torch.float64, generator=generator).square()
-    values = wanted.clone()
+    mean = rows.mean(0)
+    wanted, vectors = torch.linalg.eigh(rows.T @ rows / len(rows) - torch.outer(mean, mean))
+    wanted, mean = wanted.clamp(min=0), mean @ vectors
+    noise = torch.randn(4096, len(wanted), dtype=torch.float64, generator=generator)
+    noise = torch.cat([noise, -noise])
+    values, middle = wanted.clone(), mean.clone()
     for _ in range(FIXED_POINT_STEPS):
-        shares = squares * values
-        found = (shares / shares.sum(1, keepdim=True)).mean(0)
-        values = torch.where(wanted > 0, values * wanted / found.clamp(min=1e-300), wanted)
+        drawn = unit_rows(middle + noise * values.sqrt())
+        values = values * wanted / drawn.var(0, correction=0).clamp(min=1e-300)
+        middle = middle + mean - drawn.mean(0)
     gaussian = torch.randn(n_features, rows.shape[1], dtype=torch.float64, generator=generator)
-    return unit_rows((gaussian * values.sqrt()) @ vectors.T).float()
+    return unit_rows((middle + gaussian * values.sqrt()) @ vectors.T).float()
 
 
 def unit_rows(rows: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:

@@ -150,7 +150,7 @@ def describe(config: SAEConfig) -> str:
     decoder = {
         "trained": "decoder trained",
         "isotropic": "decoder frozen at random directions",
-        "matched": f"decoder frozen at random directions of the second moment of {config.matched_to}",
+        "matched": f"decoder frozen at random directions of the mean and covariance of {config.matched_to}",
     }[config.decoder]
     return f"{config.n_features:,} features, {kind}, {decoder}, {config.n_activations:,} activations"
 

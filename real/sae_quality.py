@@ -78,7 +78,7 @@ class Agreement:
     """As found."""
 
     null_mean: float
-    """The same with a random dictionary in the place of the second, of the second's second moment."""
+    """The same with a random dictionary in the place of the second, of the second's mean and covariance."""
 
     null_sd: float
     """Standard deviation of that over draws."""

@@ -82,7 +82,7 @@ def example_results(*, quick: bool = False) -> dict:
             {
                 "name": "SAE, frozen decoder",
                 "kind": "sae",
-                "note": "the decoder stays at random directions with the trained decoder's second moment",
+                "note": "the decoder stays at random directions of the trained one's mean and covariance",
                 "quality": {
                     "explained_variance": 0.61,
                     "l0": 44.0,
