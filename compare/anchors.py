@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import ttest_ind
 from statsmodels.stats.proportion import proportion_confint
 
-from compare.sae_bias import t_interval
+from compare.replicates import t_interval
 
 NATURAL = (-1.0, 0.0, 1.0)
 """Ends of cosines, shares and lengths: a range that stops there is open on that side."""
@@ -54,7 +54,7 @@ def anchor_table(rows: Sequence[dict]) -> pd.DataFrame:
 
 def interval(values: Sequence[float], yes_or_no: bool) -> tuple[float, float, float]:
     """Mean and 95 % interval; NaN ends for a single value. Values that are all alike leave it no width."""
-    low, mean, high = t_interval(values)
+    mean, low, high = t_interval(values)
     if yes_or_no and len(values) > 1:
         low, high = map(float, proportion_confint(round(sum(values)), len(values), method="beta"))
     return mean, low, high

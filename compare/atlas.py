@@ -4,7 +4,6 @@ Worlds are the replicates: an interval is Student's t over their means, or over 
 world.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.stats import t as student
 
 from compare import figures_atlas
 from compare.anchors import anchor_sentences, anchor_table, markdown
 from compare.figures import to_png
 from compare.page import check_folder, replace_folder, to_json
+from compare.replicates import t_interval
 from compare.scored import score_table, scored_lines
 
 MARGIN = 0.1
@@ -56,7 +55,7 @@ def cell_table(found: Iterable[tuple[str, dict]]) -> pd.DataFrame:
             rows.append(
                 point_row(part, point)
                 | {name: cell[name] for name in ("cooccurrence", "overlap", "n_pairs")}
-                | interval(replicates)
+                | t_interval(replicates)._asdict()
                 | {
                     "unwritten": float(np.mean(cell["unwritten"])),
                     "best": cell["by_seed"][point["best"]],
@@ -93,12 +92,15 @@ def point_table(found: Iterable[tuple[str, dict]]) -> pd.DataFrame:
                 "co-occurring, same",
                 "co-occurring, different",
             ]
-            row |= {f"difference_{key}_{against}": value for key, value in interval(difference).items()}
+            row |= {
+                f"difference_{key}_{against}": value
+                for key, value in t_interval(difference)._asdict().items()
+            }
             as_claimed = all(is_as_claimed(by_seed[name], CLAIMS[name]) for name in wanted)
             row[f"holds_{against}"] = as_claimed and is_as_claimed(together, "> 0")
         apart = by_seed["exclusive, same"] + by_seed["exclusive, different"]
         steep = (by_seed["co-occurring, same"] + by_seed["co-occurring, different"] - apart) / 2
-        row |= {f"steep_{key}": value for key, value in interval(steep).items()}
+        row |= {f"steep_{key}": value for key, value in t_interval(steep)._asdict().items()}
         antipodal = [cell["antipodal"] for cell in point["cells"] if cell["cooccurrence"] == "exclusive"]
         row["antipodal_exclusive"] = float(np.mean(antipodal))
         rows.append(row)
@@ -134,26 +136,12 @@ def by_world(point: dict, values: Sequence[float]) -> np.ndarray:
     return np.array(values) if n_worlds == 1 else np.reshape(values, (n_worlds, -1)).mean(1)
 
 
-def interval(seeds: Sequence[float] | np.ndarray, level: float = 0.95) -> dict[str, float]:
-    """Mean over replicates, with Student's t interval."""
-    mean, half = float(np.mean(seeds)), half_width(seeds, level)
-    return {"mean": mean, "low": mean - half, "high": mean + half}
-
-
-def half_width(seeds: Sequence[float] | np.ndarray, level: float) -> float:
-    """Half of the t interval of a mean; NaN for a single replicate."""
-    n = len(seeds)
-    if n < 2:
-        return math.nan
-    return float(student.ppf((1 + level) / 2, n - 1) * np.std(seeds, ddof=1) / math.sqrt(n))
-
-
 def is_as_claimed(seeds: Sequence[float] | np.ndarray, claim: str) -> bool:
     """Two one-sided tests at 5 % for "= 0", one for a sign."""
-    mean, half = float(np.mean(seeds)), half_width(seeds, 0.90)
+    _, low, high = t_interval(seeds, 0.90)
     if claim == "= 0":
-        return mean - half > -MARGIN and mean + half < MARGIN
-    return mean + half < 0 if claim == "< 0" else mean - half > 0
+        return low > -MARGIN and high < MARGIN
+    return high < 0 if claim == "< 0" else low > 0
 
 
 def sign_of(seeds: Sequence[float] | np.ndarray) -> str:
@@ -163,8 +151,8 @@ def sign_of(seeds: Sequence[float] | np.ndarray) -> str:
     """
     if is_as_claimed(seeds, "= 0"):
         return "0"
-    mean, half = float(np.mean(seeds)), half_width(seeds, 0.95)
-    return "-" if mean + half < 0 else "+" if mean - half > 0 else "?"
+    _, low, high = t_interval(seeds)
+    return "-" if high < 0 else "+" if low > 0 else "?"
 
 
 def region(points: pd.DataFrame, against: str) -> dict:

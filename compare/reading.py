@@ -36,7 +36,7 @@ class Reading:
     """Everything that runs over the tokens of a pass; what follows from it is read off its parts."""
 
     def __init__(self, system: System, batch: Batch) -> None:
-        self._system = system
+        self._name = system.name
         self.n_features = len(system.directions)
         self.encoder = system.encoder if isinstance(system, HasEncoder) else None
         self.cofiring = CoFiring(self.n_features)
@@ -54,7 +54,7 @@ class Reading:
     def update(self, place: int, first: int, batch: Batch, size: int) -> "Reading":
         """Take in the first `size` tokens of the batch at a place, `first` tokens into the stream."""
         sequences = sequences_of(batch, first)[:size]
-        check_batch(batch, n_features=self.n_features, name=self._system.name)
+        check_batch(batch, n_features=self.n_features, name=self._name)
         features, values, offsets = fired(batch.activations)
         features, values, offsets = features[: offsets[size]], values[: offsets[size]], offsets[: size + 1]
         self.moments.update((batch.preactivations if self.encoder is None else inputs_of(batch))[:size])

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import t as student
 from torch import Tensor
 
 from compare.cells import estimate
+from compare.replicates import t_interval
 from compare.verdicts import UNDECIDED, by_interval
 
 RECOVERED = 0.9
@@ -91,7 +91,7 @@ def over_seeds(rows: Iterable[dict]) -> list[dict]:
     keys = ["directions", "decoder", "k", "l0", "cooccurrence", "outputs"]
     found = []
     for group, part in pd.DataFrame(list(rows)).groupby(keys, sort=False):
-        low, mean, high = t_interval((part["sae"] - part["true"]).tolist())
+        mean, low, high = t_interval((part["sae"] - part["true"]).tolist())
         means = part[["true", "sae", "true_recovered", "sae_recovered", "recovered", "match"]].mean()
         counts = {"seeds": len(part), "n_pairs": int(part["n_pairs"].iloc[0])}
         counts["n_recovered"] = float(part["n_recovered"].mean())
@@ -142,15 +142,6 @@ def numbers_on_toys(rows: Iterable[dict]) -> list[dict]:
 def level_of(k: int | float, l0: float) -> str:
     """Where an SAE's L0 lies beside the true number of features on at once."""
     return "at the truth" if abs(k - l0) < 1 else "below the truth" if k < l0 else "above the truth"
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower end, mean and upper end of a 95 % interval; NaN ends for a single value."""
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return float("nan"), mean, float("nan")
-    half = float(student.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5)
-    return mean - half, mean, mean + half
 
 
 def bias_table(results: dict) -> dict[str, pd.DataFrame]:

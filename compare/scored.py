@@ -16,7 +16,7 @@ from torch import Tensor
 
 from compare.evidence import Evidence, measure
 from compare.measures import COOCCURRENCE, SIMILARITY
-from compare.sae_bias import t_interval
+from compare.replicates import t_interval
 from compare.system import Batch
 
 MIN_COUNT = 10
@@ -74,7 +74,7 @@ def score_measures(systems: Iterable[Any], cuts: tuple[int, int] = (8, 2)) -> li
     found = []
     keys = ["kind", "measure", "n_tokens"]
     for key, part in pd.DataFrame(rows).groupby(keys, sort=False):
-        low, recovery, high = t_interval(part["recovery"].tolist())
+        recovery, low, high = t_interval(part["recovery"].tolist())
         means = part[["bias", "noise", "frequency", "drift", "undefined"]].mean().to_dict()
         about = {"worlds": len(part), "recovery": recovery, "low": low, "high": min(high, 1.0)}
         found.append(dict(zip(keys, key, strict=True)) | about | means)

@@ -33,6 +33,11 @@ class Batch:
         return self.sae.preactivations(self.inputs)
 
 
+def unchanged(inputs: Tensor) -> Tensor:
+    """Replaces nothing."""
+    return inputs
+
+
 class RealSystem:
     """Presents System, HasShares, HasEncoder, HasSite, HasEffects, HasVocabulary and HasProvenance.
 
@@ -111,7 +116,7 @@ class RealSystem:
 
     def stream(self) -> Iterator[Batch]:
         """The same batches at every call."""
-        return self.stream_with(lambda inputs: inputs)
+        return self.stream_with(unchanged)
 
     def stream_with(self, replace: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
         """The same tokens with the features' inputs passed through `replace`, and all that follows from that.
@@ -122,7 +127,7 @@ class RealSystem:
             yield self._batch(numbers, replace)
 
     def share(
-        self, number: int, of: int, replace: Callable[[Tensor], Tensor] = lambda inputs: inputs
+        self, number: int, of: int, replace: Callable[[Tensor], Tensor] = unchanged
     ) -> Iterator[tuple[int, int, Batch]]:
         """Batches number, number + of, ... of stream_with(), each with its place and the tokens before it."""
         kept = self.config.context - self.config.drop_first_position

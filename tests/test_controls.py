@@ -44,7 +44,7 @@ def test_matched_directions_have_the_same_second_moment_however_skewed():
 
 @pytest.mark.parametrize("length", [0.5, 2.0])
 def test_matched_directions_lean_as_far_as_the_ones_they_match(length):
-    """A mean along an axis that is not one of the covariance's own; mean cosines of .14 and .66."""
+    """A mean along an axis that is not one of the covariance's own; mean cosines of .14 and .72."""
     spread = torch.tensor([1.0, 0.5, 0.4, 0.4, 0.3, 0.3, 0.2, 0.2])
     like = torch.randn(20_000, 8, generator=generator()) * spread + length / 8**0.5
     rows = matched_directions(like, 20_000, generator=generator(1)).double()
