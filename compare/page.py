@@ -219,6 +219,7 @@ def environment() -> "Environment":
         compact=wording.compact,
         interval=wording.interval,
         quantity=quantity,
+        bits="{:.3f}".format,
         percent=percent,
         typographic=typographic,
         hidden_sentences=hidden_sentences,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -106,15 +107,20 @@ class Unfinished:
     def __init__(self, folder: Path, system: System, n_tokens: int | None) -> None:
         self.folder = folder
         self.mine = folder / f"{ranks.number()}-of-{ranks.count()}"
-        directions = system.directions.detach().float().cpu().numpy()
-        self.about = {
-            "system": system.name,
-            "provenance": system.provenance if isinstance(system, HasProvenance) else {},
+        self._system, self._n_tokens = system, n_tokens
+        self._last = time.monotonic()
+
+    @cached_property
+    def about(self) -> dict:
+        """What it is a reading of; made when it is asked for, since a short pass never does."""
+        directions = self._system.directions.detach().float().cpu().numpy()
+        return {
+            "system": self._system.name,
+            "provenance": self._system.provenance if isinstance(self._system, HasProvenance) else {},
             "directions": hashlib.sha256(directions.tobytes()).hexdigest(),
-            "n_tokens": n_tokens,
+            "n_tokens": self._n_tokens,
             "code": code_sha256(),
         }
-        self._last = time.monotonic()
 
     def take_up(self, reading: Reading) -> Reading:
         """The reading as it was kept last, or as it is."""

@@ -101,7 +101,7 @@ def test_the_first_screen_has_claim_verdicts_sentences_and_model_quality(page):
         "CONFIRMED",
         "REFUTED",
         "UNDECIDED",
-        "1.71 bits per byte",
+        "1.710 bits per byte",
         "trigram 1.83",
     ):
         assert part in first
