@@ -36,6 +36,9 @@ MAP_LIMITS = (-1.0, 1.0, 1 - float(np.log(2)), 1.0)
 """The whole range of both published measures, so that the maps of all arms share their axes."""
 
 COSINE_EDGES = np.linspace(-1.0, 1.0, 201)
+SAME = 1e-6
+"""Directions are alike where their cosine is as near to 1 as this: rounding."""
+
 N_LISTED = 30
 """Antipodal pairs that are listed for each seed."""
 
@@ -157,6 +160,11 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
     )
     directions = np.asarray(evidence.directions)[ids]
     d_eff = effective_dimension(directions)
+    if table.cosine[above].min() > 1 - SAME:
+        raise ValueError(
+            f"expected directions that differ, found {table.n} that are all alike in {evidence.name!r}: "
+            "measure a dictionary whose features have directions of their own."
+        )
     centred = DIRECTIONS["centred"](evidence)[ids]
     fits = {
         one: fit(

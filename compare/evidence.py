@@ -172,10 +172,13 @@ class Evidence(Portrait):
         """Features that fired at `minimum` tokens or more, and at least once in each half."""
         return (np.asarray(self.counts) >= minimum) & (np.asarray(self.half_counts) > 0).all(0)
 
+    def is_in_use(self, minimum: int = 1) -> Bool[np.ndarray, " n"]:
+        """Those of them that point somewhere."""
+        return self.is_alive(minimum) & np.asarray(self.directions).any(1)
+
     def sample(self, *, min_count: int, max_features: int | None, seed: int) -> Int[np.ndarray, " m"]:
-        """Features that are alive and point somewhere, rising; at most max_features, drawn at random."""
-        points = np.asarray(self.directions).any(1)
-        alive = np.flatnonzero(self.is_alive(min_count) & points)
+        """Features in use, rising; at most max_features, drawn at random."""
+        alive = np.flatnonzero(self.is_in_use(min_count))
         if max_features is not None and len(alive) > max_features:
             alive = np.sort(np.random.default_rng(seed).choice(alive, max_features, replace=False))
         return alive

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable
 from itertools import zip_longest
 
+import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -214,7 +215,7 @@ def claim_of(cooccurrence: str, similarity: str) -> str:
 def draw_cells(axis: Axes, table: pd.DataFrame) -> None:
     """Six rows of dots and intervals."""
     arms = list(table["arm"].unique())
-    reach = 1.15 * max(table[["mean", "low", "high"]].abs().max().max(), 2 * table["margin"].max())
+    reach = 1.15 * np.fmax(table[["mean", "low", "high"]].abs().max().max(), 2 * table["margin"].max())
     marks = {"toy": "os^vP", "real": "s^vP", "control": "Dphx"}
     used = {group: 0 for group in marks}
     for position, arm in enumerate(arms):

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from scipy import sparse, special, stats
 
 from compare.nulls import cosine_cdf, effective_dimension, matched
+from compare.tiles import row_lengths
 
 ROWS = 1024
 """Rows of cosines held at a time."""
@@ -31,7 +32,7 @@ FLIPS = 999
 
 def unit_rows(directions: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n width"]:
     """Directions at unit length, in float32; a zero row is refused."""
-    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    length = row_lengths(directions)
     if not (length > 0).all():
         raise ValueError(
             f"expected directions of length > 0, found {(length == 0).sum()} rows of zeros: "

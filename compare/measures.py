@@ -200,19 +200,18 @@ def encoder(evidence: Evidence) -> Float[np.ndarray, "n width"]:
 
 
 def centred(evidence: Evidence) -> Float[np.ndarray, "n width"]:
-    """Decoder directions at unit length, less the mean of those that ever fired, at unit length again."""
+    """Decoder directions at unit length, less the mean of those in use, at unit length again."""
     unit = decoder(evidence)
-    return unit_rows(unit - unit[evidence.is_alive()].mean(0))
+    return unit_rows(unit - unit[evidence.is_in_use()].mean(0))
 
 
 def whitened(evidence: Evidence) -> Float[np.ndarray, "n width"]:
-    """Decoder directions after their second moment (of those that ever fired) was made the identity, unit
-    length.
+    """Decoder directions after the second moment of those in use was made the identity, at unit length.
 
     Axes with less than 1e-6 of the largest second moment are left out.
     """
     unit = decoder(evidence)
-    alive = unit[evidence.is_alive()].astype(np.float64)
+    alive = unit[evidence.is_in_use()].astype(np.float64)
     values, vectors = np.linalg.eigh(alive.T @ alive / len(alive))
     kept = values > 1e-6 * values.max()
     return unit_rows(unit @ (vectors[:, kept] / np.sqrt(values[kept]) @ vectors[:, kept].T))

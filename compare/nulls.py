@@ -22,6 +22,7 @@ from compare.system import (
     share_of,
     unchanged,
 )
+from compare.tiles import unit_rows
 
 FIXED_POINT_STEPS = 30
 STANDS_OUT = 5.0
@@ -100,8 +101,10 @@ def cosine_density(
 
 
 def cosine_cdf(cosine: Float[np.ndarray, "..."] | float, d: float | int) -> Float[np.ndarray, "..."] | float:
-    """Probability that two random unit vectors in d dimensions have at most this cosine."""
-    return betainc(_half(d), _half(d), (cosine + 1) / 2)
+    """Probability that two random unit vectors in d dimensions have at most this cosine, which rounding may
+    have taken beyond -1 or 1.
+    """
+    return betainc(_half(d), _half(d), np.clip((cosine + 1) / 2, 0, 1))
 
 
 def cosine_quantile(q: Float[np.ndarray, "..."] | float, d: float | int) -> Float[np.ndarray, "..."] | float:
@@ -114,7 +117,7 @@ def effective_dimension(directions: Float[np.ndarray, "n width"]) -> float:
 
     Random directions with this second moment have mean squared cosine 1 / d_eff.
     """
-    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    unit = unit_rows(directions)
     moment = unit.T.astype(np.float64) @ unit
     return float(np.trace(moment) ** 2 / (moment**2).sum())
 
@@ -198,7 +201,7 @@ def matched_density(
 ) -> Float[np.ndarray, " bins"]:
     """Density of the cosine, bin by bin, between as many random directions of this mean and covariance."""
     rng = np.random.default_rng(seed)
-    unit = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    unit = unit_rows(directions)
     drawn = matched(unit, rng).draw(len(unit), rng)
     cosines = (drawn @ drawn.T)[np.triu_indices(len(drawn), 1)].clip(edges[0], edges[-1])
     return np.histogram(cosines, edges, density=True)[0]

@@ -102,7 +102,7 @@ def _estimate(prepared: Prepared) -> Fit:
         n_pairs=n_pairs,
         effects=prepared.effects,
         df_pairs=df_pairs,
-        r_squared=float(1 - squares / (total[y, y] - level)),
+        r_squared=float(1 - squares / (total[y, y] - level)) if total[y, y] > level else float("nan"),
         covariances={kind: pd.DataFrame(v, terms, terms) for kind, v in covariances.items()},
     )
 

@@ -22,6 +22,7 @@ from compare.measures import (
     similarity_level,
     whitened,
 )
+from compare.tiles import unit_rows
 
 Square = Float[np.ndarray, "n n"]
 
@@ -51,19 +52,22 @@ CHOICES = ("cooccurrence", "similarity", "effects", "covariates", "features", "d
 
 
 def without_leading(evidence: Evidence) -> Float[np.ndarray, "n width"]:
-    """Decoder directions without their leading axes (of those that ever fired), at unit length again."""
+    """Decoder directions without the leading axes of those in use, at unit length again."""
     units = decoder(evidence)
-    _, _, axes = np.linalg.svd(units[evidence.is_alive()], full_matrices=False)
-    rest = units - units @ axes[:N_LEADING].T @ axes[:N_LEADING]
-    return rest / np.linalg.norm(rest, axis=1, keepdims=True)
+    _, _, axes = np.linalg.svd(units[evidence.is_in_use()], full_matrices=False)
+    return unit_rows(units - units @ axes[:N_LEADING].T @ axes[:N_LEADING])
 
 
-DIRECTIONS: Mapping[str, Callable[[Evidence], np.ndarray]] = {
-    "as they are": decoder,
-    "mean removed": centred,
-    f"{N_LEADING} leading axes removed": without_leading,
-    "whitened": whitened,
+DIRECTIONS: Mapping[str, tuple[Callable[[Evidence], np.ndarray], Callable[[int, int], bool]]] = {
+    "as they are": (decoder, lambda n, width: True),
+    "mean removed": (centred, lambda n, width: True),
+    f"{N_LEADING} leading axes removed": (without_leading, lambda n, width: min(n, width) > 2 * N_LEADING),
+    "whitened": (whitened, lambda n, width: n >= 2 * width),
 }
+"""What directions may be made into, and whether that leaves something of n features in use in so many
+dimensions: of few dimensions the leading axes are all, and few whitened directions are nearly orthogonal,
+whatever they were.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +90,15 @@ class Material:
 def material(evidence: Evidence, features: Int[np.ndarray, " n"], cosine: Square) -> Material:
     """Measures, filters and versions of the directions of some live features.
 
-    Whitened directions need twice as many live features as dimensions (with fewer they are nearly orthogonal,
-    whatever they were) and a filter must change something, else the choice is left out.
+    A filter must change something, else the choice is left out.
     """
     counts = np.asarray(evidence.counts, dtype=np.float64)[features]
     cosines = {}
-    for name, directions in DIRECTIONS.items():
-        if name == "whitened" and evidence.is_alive().sum() < 2 * evidence.directions.shape[1]:
-            continue
-        units = directions(evidence)[features].astype(np.float64)
-        cosines[name] = units @ units.T
+    size = int(evidence.is_in_use().sum()), evidence.directions.shape[1]
+    for name, (directions, leaves_something) in DIRECTIONS.items():
+        if leaves_something(*size):
+            units = directions(evidence)[features].astype(np.float64)
+            cosines[name] = units @ units.T
     js_split = SIMILARITY["js_split"](evidence, features, features)
     middle = float(np.median(js_split[np.triu_indices(len(features), 1)]))
     return Material(

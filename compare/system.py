@@ -182,6 +182,11 @@ def check_batch(batch: Batch, *, n_features: int, name: str) -> None:
             f"expected outputs for {tokens} tokens, found {len(batch.outputs)} rows in {name!r}: "
             "give one distribution a token."
         )
+    lowest = batch.outputs.amin(1)
+    if (lowest < 0).any():
+        raise ValueError(
+            f"expected outputs >= 0, found {lowest.min():.4g} in {name!r}: give probabilities, not logits."
+        )
     total = batch.outputs.sum(1)
     if not torch.allclose(total, torch.ones_like(total), atol=1e-3):
         raise ValueError(

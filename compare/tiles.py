@@ -15,8 +15,13 @@ def divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def unit_rows(directions: np.ndarray) -> np.ndarray:
     """Each row at unit length; NaN where its length is 0."""
-    length = np.linalg.norm(directions, axis=1, keepdims=True)
+    length = row_lengths(directions)
     return np.divide(directions, length, out=np.full(directions.shape, np.nan, np.float32), where=length > 0)
+
+
+def row_lengths(rows: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n 1"]:
+    """Euclidean lengths, summed in float64: squares of small float32 numbers would vanish."""
+    return np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
 
 
 def row_products(

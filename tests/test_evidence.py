@@ -210,6 +210,7 @@ def test_what_a_killed_run_left_goes_away_and_a_living_one_keeps_its_own(evidenc
         ({"n_tokens": 1}, "expected n_tokens of 2 or more, found 1"),
         ({"preactivations": torch.zeros(1000, 13)}, "expected 12 features .* found 13"),
         ({"outputs": torch.ones(1000, 20)}, "give probabilities, not logits"),
+        ({"outputs": torch.eye(20)[:1].expand(1000, -1) * 1.5 - 0.025}, "outputs >= 0, found -0.025"),
         ({"directions": torch.full((12, 8), torch.nan)}, "expected finite directions, found 12 rows"),
         (
             {"preactivations": torch.zeros(0, 12), "outputs": torch.zeros(0, 20)},

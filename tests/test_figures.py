@@ -101,6 +101,12 @@ def test_a_cell_without_an_interval_is_drawn_without_one(made):
     assert isinstance(figures.cell_plot(table[table["group"] == "toy"]), Figure)
 
 
+def test_cells_without_any_pair_are_drawn_empty(made):
+    table = made["cells"].assign(mean=np.nan, low=np.nan, high=np.nan)
+    figure = figures.cell_plot(table)
+    assert figure.axes[0].get_xlim()[1] == pytest.approx(1.15 * 2 * table["margin"].max(), rel=0.5)
+
+
 def test_histograms_share_their_axes_and_draw_the_null(made):
     figure = figures.histograms(made["histogram"])
     panels = [axis for axis in figure.axes if axis.get_title()]

@@ -104,3 +104,17 @@ def test_a_dead_direction_is_refused():
     directions[3] = 0
     with pytest.raises(ValueError, match="found 1 rows of zeros: drop dead features"):
         antipodal(directions)
+
+
+def test_exact_opposites_have_p_values_though_rounding_takes_their_cosine_beyond_minus_one():
+    half = unit_rows(gaussian(n=40, width=16))
+    lowest = (half * -half).sum(1)
+    assert (lowest < -1).any()
+    found = antipodal(np.vstack([half, -half]), flips=9, n_dictionaries=2)
+    assert found.features["partner"].tolist() == [*range(40, 80), *range(40)]
+    assert found.features[["p_beta", "p_effective"]].to_numpy().max() < 1e-3
+
+
+def test_directions_far_shorter_than_squares_can_tell_are_made_unit():
+    tiny = gaussian() * np.float32(1e-38)
+    np.testing.assert_allclose(np.linalg.norm(unit_rows(tiny), axis=1), 1, rtol=1e-4)

@@ -248,6 +248,15 @@ def test_a_direction_of_length_zero_has_no_cosine(evidence):
     assert np.isfinite(np.delete(unit, 2, axis=0)).all()
 
 
+def test_a_direction_of_length_zero_has_no_part_in_the_mean_of_the_others(evidence):
+    directions = evidence.directions.copy()
+    directions[3] = 0.0
+    assert evidence.is_alive()[3]
+    for name in ("centred", "whitened"):
+        found = DIRECTIONS[name](replace(evidence, directions=directions))
+        assert np.isnan(found).any(1).tolist() == [row == 3 for row in range(len(directions))]
+
+
 def test_the_placebo_needs_an_encoder(evidence):
     with pytest.raises(ValueError, match="expected an encoder in 'random directions', found none"):
         DIRECTIONS["encoder"](evidence)

@@ -5,8 +5,10 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 from synthetic import LinearSystem, planted_system
 
+from compare.evidence import measure
 from compare.hypotheses import judge, load
 from compare.progress import step
 from compare.run import Arm, ReportConfig, evidence_results, measured, results_of, run, surrogate_arm
@@ -127,3 +129,10 @@ def test_evidence_tells_which_models_stand_behind_it_and_a_weak_one_shuts_the_ga
     assert judged["arms"][0]["models"] == ["weak"]
     reasons = [row["reason"] for row in judged["verdicts"] if row["verdict"] == "UNDECIDED"]
     assert any("weak needs 2.00 bits per byte, no better than the trigram's 1.00" in one for one in reasons)
+
+
+def test_directions_that_are_all_alike_are_refused():
+    system = planted_system(n=24, n_tokens=2048)
+    system.directions = torch.ones(24, 8)
+    with pytest.raises(ValueError, match="expected directions that differ, found 24 that are all alike"):
+        results_of([measure(system)], [], CONFIG, QUIET, [])

@@ -11,7 +11,7 @@ from compare.evidence import measure
 from compare.pairs import pair_table
 from compare.regress import fit
 from compare.sensitivity import TERMS, curve_of, curve_results, specification_curve
-from compare.specifications import CHOICES, Material, standardised, without_levels
+from compare.specifications import CHOICES, Material, material, standardised, without_levels
 
 
 def relation(n, rng):
@@ -142,3 +142,13 @@ def test_what_has_no_curve_says_why():
     assert "expected 24 features or more, found 12" in curve_results(few)["problem"]
     with pytest.raises(ValueError, match="expected 19 permutations or more, found 3"):
         curve_of(world(5), permutations=3)
+
+
+def test_of_two_dimensions_no_leading_axes_are_taken_out():
+    evidence = measure(planted_system(n=24, width=2, n_tokens=2048))
+    cosine = np.eye(24)
+    assert list(material(evidence, np.arange(24), cosine).cosines) == [
+        "as they are",
+        "mean removed",
+        "whitened",
+    ]
