@@ -102,6 +102,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         "width": first.evidence.directions.shape[1],
         "d_eff": d_eff,
         "n_tokens": first.evidence.n_tokens,
+        "signed": is_signed(first.evidence.provenance),
         "cooccurrence": "exact ratio" if first.evidence.truth else "ratio to chance",
         "similarity": first.similarity,
         "spread": spread(seeds),
@@ -136,6 +137,11 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
             [(seed.evidence, seed.table, seed.similarity) for seed in seeds], seed=choices.seed
         ),
     }
+
+
+def is_signed(provenance: Mapping) -> bool:
+    """Whether features fire in both senses, as a system's provenance or that of what it was made of says."""
+    return bool(provenance.get("signed")) or ("of" in provenance and is_signed(provenance["of"]))
 
 
 def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:

@@ -12,6 +12,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
         explained_variance, l0, dead_share, loss_recovered [, agreement, agreement_null]
     arms: [{name, group: "toy" | "real" | "control", control_of: name of an arm | null, note,
             models: [names of models behind it], seeds, n_features, n_alive, n_pairs, width, d_eff, n_tokens,
+            signed: bool,
             cooccurrence, similarity: what the levels of the cells rest on,
             spread: {similarity_sd, cooccurrence_sd},
             cells: [see below], centred: {mean_cosine, d_eff, cells: with the mean direction taken out},

@@ -168,6 +168,10 @@ def shut_gate(number: dict, hypothesis: Hypothesis, arm: dict, scene: Scene) -> 
 def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
     """What an arm lacks for one number to be believed, or None."""
     gates = scene.gates
+    if arm.get("signed") and quantity.measure != "shape":
+        return (
+            "features of a signed dictionary fire in both senses, so that the sign of a cosine means nothing"
+        )
     cell = find_cell(quantity, arm) if quantity.is_cell else {}
     for what, found, asked in (
         ("pairs are in this cell", cell.get("n_pairs"), gates.min_pairs),

@@ -90,11 +90,16 @@ class SAE:
         """Before the nonlinearity: affine in `inputs`, which `read` gave, with slope W_enc."""
         return torch.addmm(self._bias, inputs, self.W_enc)
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether features fire in both senses, so that a direction might as well be its opposite."""
+        return self.architecture == "abstopk"
+
     def activations(self, inputs: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens features"]:
         """After the nonlinearity; sparse CSR with at most k entries a token from a TopK."""
         before = self.preactivations(inputs)
         if self.architecture in ("topk", "abstopk"):
-            values, features = top_k(before, self.k, signed=self.architecture == "abstopk")
+            values, features = top_k(before, self.k, signed=self.is_signed)
             return sparse_rows(values, features, n_features=self.n_features)
         if self.architecture == "jumprelu":
             return before.relu() * (before > self.threshold)

@@ -42,7 +42,8 @@ class RealSystem:
     """Presents System, HasShares, HasEncoder, HasSite, HasEffects, HasVocabulary and HasProvenance.
 
     Inputs are the site's activations as the SAE reads them, before its bias is taken off; `encoder` is the
-    slope of the pre-activations in them. Batches hold whole sequences, numbered over the stream.
+    slope of the pre-activations in them. Batches hold whole sequences, numbered over the stream. A feature of
+    a signed SAE fires in both senses, and by its size: provenance says that it is signed.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class RealSystem:
                 "text": text_sha256,
             },
             "sae": {"architecture": sae.architecture, "k": sae.k, "metadata": sae.metadata},
+            "signed": sae.is_signed,
         }
 
     @classmethod
@@ -150,9 +152,10 @@ class RealSystem:
             return changed
 
         _, outputs = self.language_model.run(blocks, self.config.site, replace=swap)
+        activations = self.sae.activations(read[0])
         return Batch(
             inputs=read[0],
-            activations=self.sae.activations(read[0]),
+            activations=abs(activations) if self.sae.is_signed else activations,
             outputs=outputs[:, first:].flatten(0, 1),
             tokens=blocks[:, first:].flatten(),
             sequences=numbers.repeat_interleave(blocks.shape[1] - first),

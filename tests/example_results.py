@@ -170,6 +170,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "width": width,
         "d_eff": d_eff,
         "n_tokens": 400_000 if real else 1_000_000,
+        "signed": False,
         "cooccurrence": "exact ratio" if not real else "ratio to chance",
         "similarity": "js_split" if real else "true_js",
         "spread": {"similarity_sd": 0.031 if real else 0.12, "cooccurrence_sd": 0.014},

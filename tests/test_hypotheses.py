@@ -80,6 +80,17 @@ def test_a_real_arm_without_a_control_is_not_confirmed_and_a_toy_may_be():
     assert rows["together-similar"] == CONFIRMED
 
 
+def test_the_sign_of_a_signed_dictionarys_cosines_is_not_judged_and_its_shape_is():
+    made = results()
+    made["arms"][0]["signed"] = True
+    said = verdicts(made)
+    assert {said[name][0] for name in said if name not in ("L6", "L7")} == {UNDECIDED}
+    assert said["exclusive-similar"][1].endswith(
+        "fire in both senses, so that the sign of a cosine means nothing"
+    )
+    assert "both senses" not in said["L6"][1] + said["L7"][1]
+
+
 def test_controls_are_not_judged():
     judged = judge(results(), load())
     assert {row["arm"] for row in judged["verdicts"]} == {"language model"}

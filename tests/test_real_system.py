@@ -5,6 +5,8 @@ import pytest
 import torch
 from tiny_models import tiny_language_model, tiny_model, tiny_text, tiny_tokenizer
 
+from compare.analysis import is_signed
+from compare.evidence import measure
 from compare.nulls import GaussianSurrogate
 from compare.system import HasEncoder, HasProvenance, HasSite, HasVocabulary, check_system
 from real.config import RealConfig, SAEConfig
@@ -222,3 +224,17 @@ def test_an_sae_trained_on_a_text_is_saved_with_its_quality(tmp_path):
     assert found.mean == pytest.approx(1.0)
     quality = load_sae(tmp_path / "sae").metadata["quality"]
     assert quality == metadata["quality"] | {"agreement": found.mean, "agreement_null": found.null_mean}
+
+
+def test_features_of_a_signed_sae_fire_in_both_senses_by_their_size():
+    sae = some_sae(architecture="abstopk")
+    system = RealSystem(tiny_language_model(), sae, some_blocks(), CONFIG)
+    batch = check_system(system)
+    signed = sae.activations(batch.inputs).to_dense()
+    assert (signed < 0).any()
+    torch.testing.assert_close(batch.activations.to_dense(), signed.abs(), rtol=0, atol=0)
+    evidence = measure(system)
+    assert evidence.counts.sum() == 4 * evidence.n_tokens
+    assert is_signed(evidence.provenance)
+    assert is_signed(GaussianSurrogate(system, np.zeros(WIDTH), np.eye(WIDTH)).provenance)
+    assert not is_signed(measure(some_system()).provenance)
