@@ -147,13 +147,14 @@ def matched(unit: Float[np.ndarray, "n width"], rng: np.random.Generator) -> Mat
     n, centre = len(unit), shared_mean(unit)
     cosine = float(centre @ centre)
     wanted, vectors = np.linalg.eigh(unit.T.astype(np.float64) @ unit / n - np.outer(centre, centre))
-    wanted = without_sampling(wanted.clip(0) / wanted.clip(0).sum(), n) * (1 - cosine)
+    wanted = wanted.clip(0)
+    wanted = without_sampling(wanted / (wanted.sum() or 1.0), n) * (1 - cosine)
     centre = vectors.T @ centre
     noise = rng.standard_normal((4096, len(wanted)))
     squares = noise**2
     values, middle = wanted.copy(), centre.copy()
     for _ in range(FIXED_POINT_STEPS):
-        # of middle + noise * root and middle - noise * root: 1 / length, its sum and difference
+        # 1 / length of middle + noise * root, and of middle - noise * root
         root = values**0.5
         even, odd = squares @ values + middle @ middle, 2 * noise @ (root * middle)
         plus, minus = (even + odd) ** -0.5, (even - odd) ** -0.5
