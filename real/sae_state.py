@@ -185,7 +185,7 @@ class State:
             return None
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["state"])
-            # clones lie in memory as fresh tensors do: a product's last bit may hang on where its factors begin
+            # clones lie as fresh tensors do: a product's last bit may hang on where its factors begin
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no dict
         if about["config"] != asdict(config):
             changed = [name for name, value in asdict(config).items() if about["config"].get(name) != value]
