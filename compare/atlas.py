@@ -43,6 +43,9 @@ KNOWN = (
     "reading of it. An anchor that does not come out may ask for longer training or for another world: "
     "`anchors` in results.json has the config of each run."
 )
+NEAR = "near the table"
+"""The slice laid round the one point of the grid at which the table was found to hold (toy.grid)."""
+
 AXES = ("features_per_dimension", "firing_rate", "reconstruction_share", "weight_decay")
 
 
@@ -162,31 +165,48 @@ def region(points: pd.DataFrame, against: str) -> dict:
     return {"against": against, "n_points": len(points), "n_inside": len(inside), "values": ranges}
 
 
+def where_it_holds(points: pd.DataFrame, against: str, which: str) -> str:
+    """The region as a sentence; `which` says what points these are."""
+    found = region(points, against)
+    where = "; ".join(
+        f"{axis.replace('_', ' ')} {', '.join(f'{value:.3g}' for value in values)}"
+        for axis, values in found["values"].items()
+    )
+    return (
+        f"With 'do not co-occur' read as {against}, all four cells of the post's table hold at "
+        f"{found['n_inside']} of the {found['n_points']} {which}" + f": {where}" * bool(where) + "."
+    )
+
+
+def signs(points: pd.DataFrame, name: str) -> str:
+    """How often a cell has each sign, as a sentence."""
+    counts = points[f"{name}: sign"].value_counts()
+    shown = ", ".join(f"{sign} at {counts.get(sign, 0)}" for sign in "-0+?")
+    return f"{name} outputs (claim {CLAIMS[name]}): {shown} of {len(points)} points."
+
+
 def summary(points: pd.DataFrame) -> list[str]:
-    """What the atlas says of its grid, a sentence a finding, each number from the table.
+    """What the atlas says of its grid and of the points near the table, a sentence a finding.
 
     Points at which reconstruction is all of the loss are left out: there no network has heard of outputs, so
     that whatever tells "same" from "different" is chance.
     """
-    points = points[points["reconstruction_share"] < 1]
-    n = len(points)
-    said = []
-    for against in ("exclusive", "independent"):
-        found = region(points, against)
-        where = "; ".join(f"{axis.replace('_', ' ')} {values}" for axis, values in found["values"].items())
-        where = f": {where}" if found["n_inside"] else ""
-        said.append(
-            f"With 'do not co-occur' read as {against}, all four cells of the post's table hold at "
-            f"{found['n_inside']} of the {n} points at which outputs are part of the loss{where}."
-        )
-    for name, claim in CLAIMS.items():
-        counts = points[f"{name}: sign"].value_counts()
-        shown = ", ".join(f"{sign} at {counts.get(sign, 0)}" for sign in "-0+?")
-        said.append(f"{name} outputs (claim {claim}): {shown} of {n} points.")
+    near = points[points["slice"] == NEAR]
+    points = points[(points["slice"] == "phase") & (points["reconstruction_share"] < 1)]
+    readings = ("exclusive", "independent")
+    which = "points of the grid at which outputs are part of the loss"
+    said = [where_it_holds(points, against, which) for against in readings]
+    if len(near):
+        worlds = near["n_worlds"].iloc[0]
+        which = f"points laid more closely round where it was found to hold, in {worlds} new worlds each"
+        said += [where_it_holds(near, against, which) for against in readings]
+        said.append(f"At these points, {signs(near, 'exclusive, same')}")
+    said += [signs(points, name) for name in CLAIMS]
     positive = int((points["difference_low_exclusive"] > 0).sum())
     negative = int((points["difference_high_exclusive"] < 0).sum())
     said.append(
-        f"Difference in differences (claim > 0): above 0 at {positive}, below 0 at {negative} of {n} points."
+        f"Difference in differences (claim > 0): above 0 at {positive}, below 0 at {negative} of "
+        f"{len(points)} points."
     )
     return said
 
@@ -198,7 +218,7 @@ PLACE = ["features_per_dimension", "firing_rate", "reconstruction_share"]
 def decay_points(points: pd.DataFrame) -> pd.DataFrame:
     """The points of the slice on weight decay, with those of the grid at the same places."""
     places = points[points["slice"] == "weight decay"][PLACE].drop_duplicates()
-    return points.merge(places, on=PLACE).sort_values("weight_decay")
+    return points[points["slice"] != NEAR].merge(places, on=PLACE).sort_values("weight_decay")
 
 
 def decay_summary(points: pd.DataFrame) -> list[str]:
@@ -239,7 +259,7 @@ def atlas_results(
     `theory` has a row for each kind of network: kind, tied, readout, flip (equal lengths), flip_free or None;
     `anchors` are the rows of toy.known.
     """
-    phase = point_table((part, point) for part, point in found if part in ("phase", "weight decay"))
+    phase = point_table((part, point) for part, point in found if part in ("phase", NEAR, "weight decay"))
     known = anchor_table(anchors)
     cells = cell_table(found)
     size = point_table((part, point) for part, point in found if part == "size")
@@ -320,6 +340,9 @@ def drawings(points: pd.DataFrame, cells: pd.DataFrame) -> Iterable[tuple[str, C
     for decay, part in points[points["slice"] == "phase"].groupby("weight_decay"):
         name = f"phase, weight decay {decay:g}" if decay else "phase"
         yield name, partial(figures_atlas.phase, part)
+    near = points[points["slice"] == NEAR]
+    if len(near):
+        yield "near-the-table", lambda: figures_atlas.phase(near)
     raised = decay_points(points)
     if len(raised):
         yield "weight-decay", lambda: figures_atlas.decay(raised)

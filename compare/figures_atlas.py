@@ -60,7 +60,7 @@ def draw_phase(axis: Axes, points: pd.DataFrame, quantity: str, colours: ScalarM
         ink = "white" if luminance < 0.55 else "black"
         axis.text(x, y, number + doubt, ha="center", va="center", fontsize=6.5, color=ink)
     axis.set_xticks(range(len(shares)), [f"{share:g}" for share in shares])
-    axis.set_yticks(range(len(densities)), [f"{density:g}" for density in densities])
+    axis.set_yticks(range(len(densities)), [f"{density:.3g}" for density in densities])
     axis.set_xlim(-0.5, len(shares) - 0.5)
     axis.set_ylim(-0.5, len(densities) - 0.5)
 

@@ -154,8 +154,8 @@ def explore_atlas(seed: int, runs: Path, step: Step) -> dict:
 
 def atlas_theory() -> list[dict]:
     """What the cost of two features in one dimension predicts for each kind of network of the atlas."""
-    from toy.atlas import KINDS, TWO
     from toy.energy import Two, flip_of_equal_lengths, flip_share
+    from toy.grid import KINDS, TWO
 
     rows = []
     for kind, changes in KINDS.items():

@@ -22,19 +22,19 @@ from compare.anchors import (
 from compare.atlas import CELLS, atlas_results, cell_table, point_table, region, sign_of, write_atlas
 from compare.cli import app
 from toy import atlas as toy_atlas
-from toy.atlas import (
+from toy.atlas import explore, measure_point
+from toy.grid import (
     BASE,
     DECAYS,
     KINDS,
     N_WORLDS,
-    ONE_WORLD,
+    N_WORLDS_BY_SLICE,
+    NEAR,
     PARTIAL,
     RATES,
     SHARES,
     TWO,
     WIDTHS,
-    explore,
-    measure_point,
     slices,
 )
 from toy.known import few_features
@@ -151,20 +151,39 @@ def test_the_grid_crosses_its_axes_with_ten_networks_a_point():
     parts = slices()
     assert len(parts["phase"]) == len({json.dumps(asdict(point)) for point in parts["phase"]})
     assert len(parts["phase"]) == len(DECAYS) * len(RATES) * len(WIDTHS) * len(SHARES)
-    assert all(point.n_seeds == 10 for point in parts.pop(ONE_WORLD))
-    assert all(point.n_seeds * N_WORLDS == 10 for points in parts.values() for point in points)
+    for name, points in parts.items():
+        n_worlds = N_WORLDS_BY_SLICE.get(name, N_WORLDS)
+        assert {point.n_seeds * n_worlds for point in points} == {20 if name == NEAR else 10}
+
+
+def test_near_the_table_worlds_are_others_than_the_grids():
+    parts = slices(seed=3)
+    near, grid = ({point.seed for point in parts[name]} for name in (NEAR, "phase"))
+    worlds = [
+        {seed * n_worlds + number for seed in seeds for number in range(n_worlds)}
+        for seeds, n_worlds in ((near, N_WORLDS_BY_SLICE[NEAR]), (grid, N_WORLDS))
+    ]
+    assert not worlds[0] & worlds[1]
 
 
 def test_a_stopped_atlas_goes_on_with_what_it_has(tmp_path, monkeypatch):
     tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=2, steps=5)
     points = [replace(tiny, reconstruction_share=share) for share in (0.5, 1.0)]
     monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": points})
-    first = next(explore(0, tmp_path))
-    assert len(list(tmp_path.iterdir())) == 1
-    monkeypatch.setattr(toy_atlas, "measure_point", lambda *point: measure_point(*point) | {"new": True})
     found = list(explore(0, tmp_path))
-    assert found[0] == first
-    assert [("new" in point) for _, point in found] == [False, True]
+    stays, goes = tmp_path.iterdir()
+    made = stays.stat().st_mtime_ns
+    goes.unlink()
+    assert list(explore(0, tmp_path)) == found
+    assert set(tmp_path.iterdir()) == {stays, goes}
+    assert stays.stat().st_mtime_ns == made
+
+
+def test_a_point_is_the_same_from_another_process(tmp_path, monkeypatch):
+    tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=2, steps=5)
+    monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": [tiny, replace(tiny, seed=1)]})
+    (_, found), _ = explore(0, tmp_path)
+    assert found == json.loads(json.dumps(measure_point(tiny, N_WORLDS)))
 
 
 def test_an_atlas_is_written_with_every_number_and_figure(tmp_path):
@@ -179,6 +198,7 @@ def test_an_atlas_is_written_with_every_number_and_figure(tmp_path):
         for kind, changes in KINDS.items()
     ]
     found += [("weight decay", planted(AS_CLAIMED, reconstruction_share=0.9, weight_decay=1.0))]
+    found += [(NEAR, planted(AS_CLAIMED, reconstruction_share=0.95))]
     moved = AS_CLAIMED | {"exclusive": (-0.2, -0.5)}
     found += [("size", planted(means, steps=steps)) for means, steps in ((AS_CLAIMED, 10), (moved, 40))]
     known = [anchor([0.5, 0.52, 0.48], 0.35, 1.0)]
@@ -186,7 +206,9 @@ def test_an_atlas_is_written_with_every_number_and_figure(tmp_path):
     folder = write_atlas(results, tmp_path / "atlas")
     assert {path.suffix for path in folder.iterdir()} == {".json", ".csv", ".png", ".md"}
     said = (folder / "README.md").read_text()
-    assert "hold at 3 of the 3 points" in said
+    assert "hold at 2 of the 2 points of the grid" in said
+    assert "hold at 1 of the 1 points laid more closely round where it was found to hold, in 10 new" in said
+    assert "At these points, exclusive, same outputs (claim < 0): - at 1, 0 at 0, + at 0, ? at 0 of 1" in said
     assert "Trained for 40 steps in place of 10, 2 features a dimension, cells move by at most 0.30" in said
     steep = (
         r"reconstruction 90% of the loss: co-occurring less exclusive pairs \+0.7\d .* at 0, \+0.7\d .* at 1"

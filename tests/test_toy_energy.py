@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from toy.atlas import KINDS, TWO, measure_point
+from toy.atlas import measure_point
 from toy.energy import Two, arrangement_loss, flip_of_equal_lengths, flip_share, least_loss
+from toy.grid import KINDS, TWO
 
 
 def test_equal_lengths_flip_at_two_thirds_one_half_and_never():

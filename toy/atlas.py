@@ -1,4 +1,4 @@
-"""The atlas: a small world and its networks at each point of a grid, so that a claim has a map.
+"""The atlas: networks in a small world at each point of a grid, so that a claim has a map.
 
 A point is a ToyConfig, in which several worlds are drawn; what was found at it is a plain dictionary, kept as
 a file of its own, so that an atlas that was stopped goes on.
@@ -7,109 +7,66 @@ a file of its own, so that an atlas that was stopped goes on.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import product
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import joblib
 import torch
 
 from toy.anchors import pair_cosines
 from toy.config import ToyConfig
+from toy.grid import N_WORLDS, N_WORLDS_BY_SLICE, slices
 from toy.known import SHORT, anchor_runs, measure_run
 from toy.model import Trained, train
 from toy.world import World
 
-N_WORLDS, N_SEEDS = 5, 2
-"""Worlds of a point, each with draws of its own, and starts in each."""
 ANTIPODAL = -0.9
 """Pairs with a cosine below count as antipodal, above its opposite as parallel."""
-
-BASE = ToyConfig(
-    n_features=64, width=32, vocabulary=64, firing_rate=0.03, n_seeds=N_SEEDS, steps=2000, batch=128
-)
-TWO = ToyConfig(
-    n_features=2, width=1, vocabulary=32, firing_rate=0.02, readout_width=16, n_seeds=N_WORLDS * N_SEEDS,
-    steps=1000, batch=256, grouped_share=1.0, conditionals=(0.0,), overlaps=(1.0,),
-)  # fmt: skip
-PARTIAL = replace(BASE, overlaps=(0.0, 0.25, 0.5, 0.75, 1.0), grouped_share=0.9375)
-KINDS = {
-    "softmax, tied": {},
-    "softmax, untied": {"tied": False},
-    "ReLU regression, tied": {"readout": "relu"},
-    "MLP, tied": {"readout": "mlp"},
-}
-RATES = (0.01, 0.03, 0.1)
-WIDTHS = (64, 32, 16, 8, 4)
-SHARES = (0.0, 0.3, 0.6, 0.8, 0.9, 1.0)
-DECAYS = (0.0, 0.3)
-MORE_DECAYS = (0.1, 1.0)
-"""Beside those of the grid, at a few of its points."""
-ONE_WORLD = "two in one"
-"""The slice whose points have one world: two features with one output leave nothing to draw but samples."""
-
-
-def slices(seed: int = 0) -> dict[str, list[ToyConfig]]:
-    """The points of each part of the atlas, in the order in which they are run."""
-    two = [
-        replace(TWO, reconstruction_share=share, **kind)
-        for kind, share in product(KINDS.values(), (0.1, 0.3, 0.5, 0.6, 0.7, 0.9))
-    ]
-    deciding = [
-        replace(PARTIAL, reconstruction_share=share, **kind)
-        for kind, share in product(KINDS.values(), (0.1, 0.4, 0.7, 0.9))
-    ]
-    phase = [
-        replace(BASE, weight_decay=decay, firing_rate=rate, width=width, reconstruction_share=share)
-        for decay, rate, width, share in product(DECAYS, RATES, WIDTHS, SHARES)
-    ]
-    decay = [
-        replace(BASE, weight_decay=decay, width=width, reconstruction_share=0.9)
-        for decay, width in product(MORE_DECAYS, (32, 8))
-    ]
-    size = [
-        replace(BASE, width=width, reconstruction_share=0.9, steps=times * BASE.steps)
-        for width, times in product((32, 8), (1, 4))
-    ]
-    parts = {
-        "phase": phase,
-        "weight decay": decay,
-        "deciding cell": deciding,
-        "two in one": two,
-        "size": size,
-    }
-    return {name: [replace(point, seed=seed) for point in points] for name, points in parts.items()}
 
 
 def explore(
     seed: int, folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> Iterator[tuple[str, dict]]:
     """What was found at every point, with the name of its slice; points in the folder are not run again."""
-    parts = slices(seed)
-    total, done = sum(map(len, parts.values())), 0
-    for name, points in parts.items():
-        n_worlds = 1 if name == ONE_WORLD else N_WORLDS
+    names, tasks = [], []
+    for name, points in slices(seed).items():
+        n_worlds = N_WORLDS_BY_SLICE.get(name, N_WORLDS)
         for config in points:
+            names.append(name)
             make = partial(measure_point, config, n_worlds)
-            yield name, kept(folder, [asdict(config), n_worlds], make)
-            done += 1
-            if progress is not None:
-                progress(done, total)
+            tasks.append(partial(kept, folder, [asdict(config), n_worlds], make))
+    return zip(names, in_processes(tasks, progress), strict=True)
 
 
 def explore_anchors(
     seed: int, folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> list[dict]:
     """The rows of every anchor (toy.known.measure_run); runs in the folder are not made again."""
-    runs, rows = anchor_runs(seed), []
-    for done, run in enumerate(runs, 1):
-        names = [anchor.name for anchor in run.anchors]
-        rows += kept(folder, [asdict(run.config), names], partial(measure_run, run))
+    tasks = [
+        partial(kept, folder, [asdict(run.config), [anchor.name for anchor in run.anchors]],
+                partial(measure_run, run))
+        for run in anchor_runs(seed)
+    ]  # fmt: skip
+    return list(chain.from_iterable(in_processes(tasks, progress)))
+
+
+def in_processes(
+    tasks: Sequence[Callable[[], Any]], progress: Callable[[int, int], None] | None = None
+) -> Iterator[Any]:
+    """What each task gives, in order, from as many processes as there are cores.
+
+    Each has one thread, which is all that networks of this size can use, and numbers come out as they would
+    in this process.
+    """
+    found = joblib.Parallel(n_jobs=-1, return_as="generator")(joblib.delayed(task)() for task in tasks)
+    for done, one in enumerate(found, 1):
+        yield one
         if progress is not None:
-            progress(done, len(runs))
-    return rows
+            progress(done, len(tasks))
 
 
 def kept(folder: Path, about: list, make: Callable[[], Any]) -> Any:
@@ -182,8 +139,13 @@ def pairs_by_overlap(world: World) -> dict[tuple[str, float], torch.Tensor]:
 
 
 def toy_sha256() -> str:
-    """SHA-256 of this package's modules: points of other code are not taken up."""
+    """SHA-256 of this package's modules: points of other code are not taken up.
+
+    Not of the grid's, which says what points there are: more of them leave these as they were.
+    """
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.name == "grid.py":
+            continue
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
     return digest.hexdigest()
