@@ -84,6 +84,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,6 +197,8 @@ def render(results: dict, made: Tables) -> str:
         sentences=wording.sentences(results),
         methods=wording.methods(results),
         limits=wording.limits(results),
+        leaning=wording.leaning_arms(results),
+        as_much_in=partial(wording.as_much_in, results),
         unknown=wording.unknown_quality(results),
         explorer=explorer_data(results, made),
         scripts=[(Path(__file__).parent / name).read_text(encoding="utf-8") for name in SCRIPTS],

@@ -80,7 +80,8 @@ def draw_cells(made: Tables) -> Iterator[Drawing]:
 
 def draw_centred(made: Tables) -> Iterator[Drawing]:
     """The six cells with the mean direction taken out."""
-    yield "centred", lambda: figures.cell_plot(made["cells_centred"])
+    if len(made["cells_centred"]):
+        yield "centred", lambda: figures.cell_plot(made["cells_centred"])
 
 
 def draw_slopes(made: Tables) -> Iterator[Drawing]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from compare.cells import estimate
-from compare.wording import controls_of, excess, find_cell
+from compare.wording import controls_of, excess, find_cell, leaning_arms
 
 MAP_TILES = 14
 """At most so many tiles along a side of the post's figure, so that the numbers in them can be read."""
@@ -55,8 +55,8 @@ def cells(results: dict) -> pd.DataFrame:
 
 
 def centred_cells(results: dict) -> dict[str, pd.DataFrame]:
-    """The same with the mean direction taken out, under the name of its CSV."""
-    rows = [cell_row(arm, cell) for arm in results["arms"] for cell in arm["centred"]["cells"]]
+    """The same with the mean direction taken out, where there is one, under the name of its CSV."""
+    rows = [cell_row(arm, cell) for arm in leaning_arms(results) for cell in arm["centred"]["cells"]]
     return {"cells_centred": pd.DataFrame(rows)}
 
 

@@ -81,7 +81,12 @@ def and_list(words: list[str]) -> str:
 
 def sentences(results: dict) -> list[str]:
     """Plain sentences to quote: each arm of the real group, then the toys, then what the controls show."""
-    found = [real_sentence(results, arm) for arm in arms_of(results, "real")]
+    leaning = [arm["name"] for arm in leaning_arms(results)]
+    found = []
+    for arm in arms_of(results, "real"):
+        found.append(real_sentence(results, arm))
+        if arm["name"] in leaning and arm["centred"]["cells"][0]["verdict"]:
+            found.append(centred_sentence(arm))
     if arms_of(results, "toy"):
         found.append(toy_sentence(results))
     found += [control_sentence(results, arm) for arm in arms_of(results, "real") if controls_of(results, arm)]
@@ -89,56 +94,59 @@ def sentences(results: dict) -> list[str]:
 
 
 def real_sentence(results: dict, arm: dict) -> str:
-    """How many of the six cells came out as claimed, and which; why, where all stay open for one reason."""
-    reasons = {cell["reason"] for cell in arm["cells"]}
-    if {cell["verdict"] for cell in arm["cells"]} == {"UNDECIDED"} and len(reasons) == 1:
+    """How many of the six cells came out as claimed, with their numbers; why, where all stay open for one
+    reason.
+    """
+    cells = arm["cells"]
+    reasons = {cell["reason"] for cell in cells}
+    if {cell["verdict"] for cell in cells} == {"UNDECIDED"} and len(reasons) == 1:
         return f"All six cells in “{arm['name']}” stay undecided: {reasons.pop()}."
-    parts = []
-    for verdict, words in (
-        ("CONFIRMED", "came out as the post claims"),
-        ("REFUTED", "came out against it"),
-        ("UNDECIDED", "stay undecided"),
-    ):
-        cells = [cell for cell in arm["cells"] if cell["verdict"] == verdict]
-        names = [
-            cell_name(cell["cooccurrence"], cell["similarity"])
-            + (f" ({interval(cell)}{as_much_in(results, arm, cell)})" if verdict != "UNDECIDED" else "")
-            for cell in cells
-        ]
-        parts.append(f"{len(names) or 'none'} {words}" + (f": {'; '.join(names)}" if names else ""))
-    confirmed, refuted, undecided = parts[0], *(part[0].upper() + part[1:] for part in parts[1:])
-    found = f"Of six cells in “{arm['name']}”"
-    controlled = " (a claimed sign counts only beyond every control)" * bool(controls_of(results, arm))
-    return f"{found}{controlled}, {confirmed}. {refuted}. {undecided}.{centred_words(arm)}"
+    confirmed = [
+        f"{cell_name(cell['cooccurrence'], cell['similarity'])}, {interval(cell)}"
+        for cell in cells
+        if cell["verdict"] == "CONFIRMED"
+    ]
+    text = f"Of six cells in “{arm['name']}”, {counted(cells, 'as the post claims')}"
+    if confirmed:
+        text += f". As claimed: {'; '.join(confirmed)}"
+    matched = sum(cell["verdict"] == "REFUTED" and bool(as_much_in(results, arm, cell)) for cell in cells)
+    if matched:
+        text += f". Of those against it, {matched} go{'es' * (matched == 1)} no further than in a control"
+    return text + "."
 
 
-def centred_words(arm: dict) -> str:
-    """What becomes of the signs where all directions lean one way and that is taken out; else nothing."""
-    shared, cells = arm["centred"]["mean_cosine"], arm["centred"]["cells"]
-    if shared <= cells[0]["margin"] or not cells[0]["verdict"]:
-        return ""
-    parts = []
-    for verdict, words in zip(VERDICTS, ("as claimed", "against the claim", "undecided"), strict=True):
-        named = [
-            cell_name(cell["cooccurrence"], cell["similarity"])
-            for cell in cells
-            if cell["verdict"] == verdict
-        ]
-        shown = f" ({'; '.join(named)})" * (verdict != "UNDECIDED" and bool(named))
-        parts.append(f"{len(named) or 'none'} {words}{shown}")
-    leaning = f" All its directions lean one way (mean cosine {number(shared)}); with that taken out"
-    return f"{leaning}, {and_list(parts)}."
+def centred_sentence(arm: dict) -> str:
+    """What becomes of the cells when the direction that all features share is taken out."""
+    shared = number(arm["centred"]["mean_cosine"])
+    return (
+        f"All directions in “{arm['name']}” lean one way (mean cosine of all pairs {shared}); with that "
+        f"taken out, {counted(arm['centred']['cells'], 'as the post claims')}."
+    )
 
 
-def as_much_in(results: dict, arm: dict, cell: dict) -> str:
-    """Controls that show as much of a cell's sign, as words behind its mean; nothing where none does."""
+def counted(cells: list[dict], confirmed: str) -> str:
+    """How many cells came out in each way."""
+    said = [cell["verdict"] for cell in cells]
+    ways = zip(VERDICTS, (f"came out {confirmed}", "against it", "stay undecided"), strict=True)
+    return and_list([f"{said.count(verdict) or 'none'} {words}" for verdict, words in ways])
+
+
+def leaning_arms(results: dict) -> list[dict]:
+    """Arms whose directions all lean one way, beyond the margin of zero, and the controls of such."""
+    leaning = [arm for arm in results["arms"] if arm["centred"]["mean_cosine"] > arm["cells"][0]["margin"]]
+    names = [arm["name"] for arm in leaning]
+    return [arm for arm in results["arms"] if arm in leaning or arm["control_of"] in names]
+
+
+def as_much_in(results: dict, arm: dict, cell: dict) -> list[str]:
+    """Controls that show as much of a cell's sign, by name."""
     name = (cell["cooccurrence"], cell["similarity"])
     shown = []
     for control in controls_of(results, arm):
         beyond = excess(cell, find_cell(control, name))
         if beyond["low"] <= 0 if cell["mean"] > 0 else beyond["high"] >= 0:
-            shown.append(f"“{control['name']}”")
-    return f", as much in {and_list(shown)}" if shown else ""
+            shown.append(control["name"])
+    return shown
 
 
 def toy_sentence(results: dict) -> str:

@@ -253,11 +253,12 @@ def test_an_empty_cell_is_shown_as_such():
 
 
 def test_sentences_count_what_the_cells_say(judged):
-    real, toy, control = wording.sentences(judged)
+    real, leaning, toy, control = wording.sentences(judged)
     arm = next(arm for arm in judged["arms"] if arm["group"] == "real")
-    said = [cell["verdict"] for cell in arm["cells"]]
-    assert f"{said.count('CONFIRMED')} came out as the post claims" in real
-    assert f"{said.count('REFUTED')} came out against it" in real
+    for sentence, cells in ((real, arm["cells"]), (leaning, arm["centred"]["cells"])):
+        said = [cell["verdict"] for cell in cells]
+        confirmed, refuted = (said.count(word) or "none" for word in ("CONFIRMED", "REFUTED"))
+        assert f"{confirmed} came out as the post claims, {refuted} against it" in sentence
     assert "from \N{MINUS SIGN}0.46 (tied autoencoder, room) to +0.99 (softmax on outputs only)" in toy
     assert "holds in none (refuted in 3) with “do not co-occur” read as exclusive and in none" in toy
     assert "+0.090 in “Gaussian surrogate”, the highest of 2 controls" in control
@@ -322,23 +323,38 @@ def test_a_cell_that_comes_out_against_the_claim_names_the_controls_that_show_as
     cell = arm["cells"][2]  # independent and similar: +0.018, where the claim is < 0
     assert cell["verdict"] == "REFUTED"
     surrogate = next(other for other in results["arms"] if other["name"] == "Gaussian surrogate")
-    assert "as much in" not in wording.as_much_in(results, arm, cell)
+    before = wording.real_sentence(results, arm)
+    assert wording.as_much_in(results, arm, cell) == []
     surrogate["cells"][2]["mean"] = cell["mean"]
-    assert wording.as_much_in(results, arm, cell) == ", as much in “Gaussian surrogate”"
-    assert "as much in “Gaussian surrogate”)" in wording.real_sentence(results, arm)
+    assert wording.as_much_in(results, arm, cell) == ["Gaussian surrogate"]
+    assert wording.real_sentence(results, arm) != before
+    assert "no further than in a control" in wording.real_sentence(results, arm)
+    assert '<small title="Gaussian surrogate">as in a control</small>' in render_of(results)
 
 
 def test_a_direction_that_all_share_is_named_with_what_is_left_without_it(judged):
     results = json.loads(json.dumps(judged))
     arm = next(arm for arm in results["arms"] if arm["group"] == "real")
     arm["centred"]["mean_cosine"] = 0.14
-    for cell, verdict in zip(
-        arm["centred"]["cells"], ["CONFIRMED", *["UNDECIDED"] * 4, "REFUTED"], strict=True
-    ):
+    said = ["CONFIRMED", *["UNDECIDED"] * 4, "REFUTED"]
+    for cell, verdict in zip(arm["centred"]["cells"], said, strict=True):
         cell["verdict"] = verdict
-    assert wording.real_sentence(results, arm).endswith(
-        "All its directions lean one way (mean cosine +0.140); with that taken out, 1 as claimed (exclusive, "
-        "similar outputs), 1 against the claim (co-occurring, different outputs) and 4 undecided."
+    assert wording.centred_sentence(arm) == (
+        "All directions in “language model” lean one way (mean cosine of all pairs +0.140); with that taken "
+        "out, 1 came out as the post claims, 1 against it and 4 stay undecided."
     )
-    arm["centred"]["mean_cosine"] = 0.004  # within the margin of zero, .0049
-    assert "lean one way" not in wording.real_sentence(results, arm)
+    assert wording.centred_sentence(arm) in wording.sentences(results)
+    assert "its shared direction taken out" in render_of(results)
+    for other in results["arms"]:
+        other["centred"]["mean_cosine"] = 0.001  # within the margin of zero, .0049 at the least
+    assert wording.leaning_arms(results) == []
+    assert not any("lean one way" in sentence for sentence in wording.sentences(results))
+    assert "its shared direction taken out" not in render_of(results)
+
+
+def test_controls_of_an_arm_that_leans_stand_beside_it(judged):
+    results = json.loads(json.dumps(judged))
+    for arm in results["arms"]:
+        arm["centred"]["mean_cosine"] = 0.14 * (arm["group"] == "real")
+    groups = {arm["group"] for arm in wording.leaning_arms(results)}
+    assert groups == {"real", "control"}
