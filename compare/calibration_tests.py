@@ -28,8 +28,8 @@ PARTS = {
 """The post's table: all four must hold."""
 
 P_VALUES = {"< 0": "p_below", "> 0": "p_above", "= 0": "p_equivalence"}
-FAR = 10.0
-"""A part of the table that surely holds is planted so many effects from zero."""
+REACHES = (1.0, 3.0, 10.0)
+"""How many effects from zero the signs of the table are planted."""
 
 EVERY = 4
 """Directions are tested in one replicate of so many: each draws dictionaries of its own as a null."""
@@ -133,29 +133,28 @@ def of_cells(cells: Cells, centre: float, size: float) -> Iterator[tuple[tuple[s
 
 
 def of_the_table(rows: dict, p, size: float, test: str) -> Iterator[tuple[tuple[str, str, str], bool]]:
-    """The four-cell claim as an intersection-union test: with nothing planted, and with one part alone
-    false.
+    """The four-cell claim as an intersection-union test: with nothing planted, with one part alone false and
+    the others far from zero, farther, and farther still, and with all four true at the same reach.
     """
     if not set(PARTS) <= set(rows):
         return
     sides = {"< 0": -1.0, "> 0": 1.0, "= 0": 0.0}
 
     def holds(reach: float, **changed: float) -> bool:
-        shifts = {name: sides[claim] * reach for name, claim in PARTS.items()}
+        shifts = {name: sides[claim] * reach * size for name, claim in PARTS.items()}
         shifts |= {name: changed[" ".join(name)] for name in PARTS if " ".join(name) in changed}
         return all(p(name, claim, shifts[name]) < LEVEL for name, claim in PARTS.items())
 
-    term = "the post's table"
     margin = rows["co-occurring", "different"]["margin"]
-    nulls = {
-        "every mean 0": holds(0.0),
-        "all but one sign": holds(FAR * size, **{"co-occurring similar": 0.0}),
-        "all but the zero": holds(FAR * size, **{"co-occurring different": margin}),
-    }
-    planted = holds(size)
-    for name, rejected in nulls.items():
-        yield ("null", test, f"{term}, {name}"), rejected
-        yield ("planted", test, f"{term}, {name}"), planted
+    found = {"every mean 0": (holds(0.0), holds(1.0))}
+    for reach in REACHES:
+        far = f"signs at {reach:g} effect{'s' * (reach > 1)}"
+        truth = holds(reach)
+        found[f"{far}, one at 0"] = holds(reach, **{"co-occurring similar": 0.0}), truth
+        found[f"{far}, the zero at its margin"] = holds(reach, **{"co-occurring different": margin}), truth
+    for name, (rejected, power) in found.items():
+        yield ("null", test, f"the post's table, {name}"), rejected
+        yield ("planted", test, f"the post's table, {name}"), power
 
 
 def of_differences(

@@ -71,6 +71,20 @@ def test_a_shift_by_the_centre_decides_each_claim_about_a_mean():
     assert found["planted", "cell mean", "the post's table, every mean 0"]
 
 
+def test_a_table_too_near_zero_is_found_once_it_is_planted_farther():
+    co, sim = levels()
+    cosine = np.random.default_rng(9).normal(size=(N, N)) * 0.05
+    cells = measure_cells((cosine + cosine.T) / 2, co, sim, ~np.eye(N, dtype=bool), d_eff=float(WIDTH))
+    errors = [row["se"] for row in cells.to_results()["cells"]]
+    size = max(errors)  # one effect is one error of the least certain cell: no test of 5 % finds all at that
+    found = dict(of_cells(cells, 0.0, size))
+    table = "the post's table, signs at"
+    assert not found["planted", "cell mean", f"{table} 1 effect, one at 0"]
+    assert found["planted", "cell mean", f"{table} 10 effects, one at 0"]
+    assert not found["null", "cell mean", f"{table} 10 effects, one at 0"]
+    assert not found["null", "cell mean", f"{table} 10 effects, the zero at its margin"]
+
+
 def test_sizes_are_kept_and_naive_ones_are_not_where_cosines_have_levels(monkeypatch):
     """30 replicates: a test of 5 % rejects in more than 6 of them with probability .0003 each."""
     monkeypatch.setattr("compare.calibration_tests.EVERY", 1)
