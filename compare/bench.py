@@ -5,6 +5,8 @@ another machine. Data are drawn at the sizes of the post or, if quick, at a frac
 """
 
 import json
+import math
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -189,18 +191,26 @@ def posts_divergence(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
     return ((p * (p / middle).log()).sum(-1) + (q * (q / middle).log()).sum(-1)) / 2
 
 
+def posts_side(vocabulary: int) -> int:
+    """Rows and columns of the post's blocks of pairs: 100, or as many as memory can hold five float64 of."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(100, math.isqrt(int(0.8 * memory) // (5 * 8 * vocabulary)))
+
+
 def divergence(quick: bool) -> Case:
     """Jensen-Shannon divergence of all pairs."""
     n, few, vocab = (128, 8, 4096) if quick else (256, 32, 48_262)
+    side = posts_side(vocab)
     logits = 2 * np.random.default_rng(0).standard_normal((n, vocab), dtype=np.float32)
     p = torch.from_numpy(logits).softmax(1).numpy()
     exact = p[:few].astype(np.float64)
-    block = torch.from_numpy(exact)
+    block = torch.from_numpy(p[:side].astype(np.float64))
     error = np.abs(js_divergence(p)[:few, :few] - cdist(exact, exact, "jensenshannon") ** 2).max()
     seconds = {
         OURS: cpu_seconds(lambda: js_divergence(p)) / (n * (n + 1) / 2),
         "scipy cdist, squared": cpu_seconds(lambda: cdist(exact, exact, "jensenshannon")) / few**2,
-        POST: cpu_seconds(lambda: posts_divergence(block, block), 2) / few**2,
+        f"{POST}, {side} x {side} pairs at once": cpu_seconds(lambda: posts_divergence(block, block), 2)
+        / side**2,
     }
     title = f"Jensen-Shannon divergence, {n} features, vocabulary {vocab:,}"
     return Case(title, "pair", seconds, float(error))

@@ -131,8 +131,7 @@ class Matched(NamedTuple):
 
     def draw(self, n: int, rng: np.random.Generator) -> Float[np.ndarray, "n width"]:
         """So many of them, in float32."""
-        drawn = rng.standard_normal((n, len(self.mean)), dtype=np.float32) @ self.root + self.mean
-        return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+        return unit_rows(rng.standard_normal((n, len(self.mean)), dtype=np.float32) @ self.root + self.mean)
 
 
 def matched(unit: Float[np.ndarray, "n width"], rng: np.random.Generator) -> Matched:
