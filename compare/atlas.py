@@ -171,6 +171,7 @@ def where_it_holds(points: pd.DataFrame, against: str, which: str) -> str:
     where = "; ".join(
         f"{axis.replace('_', ' ')} {', '.join(f'{value:.3g}' for value in values)}"
         for axis, values in found["values"].items()
+        if values
     )
     return (
         f"With 'do not co-occur' read as {against}, all four cells of the post's table hold at "

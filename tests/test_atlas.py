@@ -19,7 +19,16 @@ from compare.anchors import (
     markdown,
     pooled,
 )
-from compare.atlas import CELLS, atlas_results, cell_table, point_table, region, sign_of, write_atlas
+from compare.atlas import (
+    CELLS,
+    atlas_results,
+    cell_table,
+    point_table,
+    region,
+    sign_of,
+    where_it_holds,
+    write_atlas,
+)
 from compare.cli import app
 from toy import atlas as toy_atlas
 from toy.atlas import explore, measure_point
@@ -114,6 +123,9 @@ def test_a_planted_table_holds_and_a_table_with_one_cell_wrong_does_not():
     assert points["loss_best"][0] == pytest.approx(0.1)
     found = region(points, "exclusive")
     assert (found["n_inside"], found["n_points"]) == (1, 4)
+    assert where_it_holds(points[:1], "exclusive", "points").endswith("at 1 of the 1 points: features per "
+        "dimension 2; firing rate 0.03; reconstruction share 1; weight decay 0.")  # fmt: skip
+    assert where_it_holds(points[3:], "exclusive", "points").endswith("at 0 of the 1 points.")
 
 
 def test_two_cells_that_are_alike_and_small_hold_no_oftener_than_the_test_is_wrong():

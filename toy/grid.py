@@ -29,7 +29,7 @@ DECAYS = (0.0, 0.3)
 MORE_DECAYS = (0.1, 1.0)
 """Beside those of the grid, at a few of its points."""
 NEAR = "near the table"
-NEAR_RATES, NEAR_WIDTHS, NEAR_SHARES = (0.07, 0.1, 0.15), (43, 32, 26, 21), (0.85, 0.9, 0.95)
+NEAR_RATES, NEAR_WIDTHS, NEAR_SHARES = (0.07, 0.1, 0.15), (53, 43, 32, 26, 21), (0.85, 0.9, 0.95)
 """Round the one point of the grid at which the post's table was found to hold."""
 
 N_WORLDS_BY_SLICE = {NEAR: 10, "two in one": 1}
