@@ -81,12 +81,7 @@ def and_list(words: list[str]) -> str:
 
 def sentences(results: dict) -> list[str]:
     """Plain sentences to quote: each arm of the real group, then the toys, then what the controls show."""
-    leaning = [arm["name"] for arm in leaning_arms(results)]
-    found = []
-    for arm in arms_of(results, "real"):
-        found.append(real_sentence(results, arm))
-        if arm["name"] in leaning and arm["centred"]["cells"][0]["verdict"]:
-            found.append(centred_sentence(arm))
+    found = [real_sentence(results, arm) for arm in arms_of(results, "real")]
     if arms_of(results, "toy"):
         found.append(toy_sentence(results))
     found += [control_sentence(results, arm) for arm in arms_of(results, "real") if controls_of(results, arm)]
@@ -94,8 +89,8 @@ def sentences(results: dict) -> list[str]:
 
 
 def real_sentence(results: dict, arm: dict) -> str:
-    """How many of the six cells came out as claimed, with their numbers; why, where all stay open for one
-    reason.
+    """How many of the six cells came out as claimed, with their numbers, and what a direction that all
+    features share has to do with it; why, where all stay open for one reason.
     """
     cells = arm["cells"]
     reasons = {cell["reason"] for cell in cells}
@@ -106,13 +101,15 @@ def real_sentence(results: dict, arm: dict) -> str:
         for cell in cells
         if cell["verdict"] == "CONFIRMED"
     ]
-    text = f"Of six cells in “{arm['name']}”, {counted(cells, 'as the post claims')}"
+    text = f"Of six cells in “{arm['name']}”, {counted(cells)}"
     if confirmed:
         text += f". As claimed: {'; '.join(confirmed)}"
     matched = sum(cell["verdict"] == "REFUTED" and bool(as_much_in(results, arm, cell)) for cell in cells)
     if matched:
         text += f". Of those against it, {matched} go{'es' * (matched == 1)} no further than in a control"
-    return text + "."
+    is_leaning = arm["name"] in [one["name"] for one in leaning_arms(results)]
+    is_judged = all(cell["verdict"] for cell in arm["centred"]["cells"])
+    return f"{text}." + f" {centred_sentence(arm)}" * (is_leaning and is_judged)
 
 
 def centred_sentence(arm: dict) -> str:
@@ -120,14 +117,14 @@ def centred_sentence(arm: dict) -> str:
     shared = number(arm["centred"]["mean_cosine"])
     return (
         f"All directions in “{arm['name']}” lean one way (mean cosine of all pairs {shared}); with that "
-        f"taken out, {counted(arm['centred']['cells'], 'as the post claims')}."
+        f"taken out, {counted(arm['centred']['cells'])}."
     )
 
 
-def counted(cells: list[dict], confirmed: str) -> str:
+def counted(cells: list[dict]) -> str:
     """How many cells came out in each way."""
     said = [cell["verdict"] for cell in cells]
-    ways = zip(VERDICTS, (f"came out {confirmed}", "against it", "stay undecided"), strict=True)
+    ways = zip(VERDICTS, ("came out as the post claims", "against it", "stay undecided"), strict=True)
     return and_list([f"{said.count(verdict) or 'none'} {words}" for verdict, words in ways])
 
 
