@@ -179,6 +179,19 @@ def where_it_holds(points: pd.DataFrame, against: str, which: str) -> str:
     )
 
 
+def how_narrowly(inside: pd.DataFrame) -> list[str]:
+    """What of the table hangs on what counts as zero, at points where it holds."""
+    if not len(inside):
+        return []
+    same, different = inside["co-occurring, same"], inside["co-occurring, different"]
+    return [
+        f"Where it holds there, co-occurring pairs have mean cosines of {same.min():+.2f} to "
+        f"{same.max():+.2f} with the same outputs and {different.min():+.2f} to {different.max():+.2f} with "
+        f"different ones, a difference of {(same - different).min():.2f} to {(same - different).max():.2f}: "
+        f"it holds as far as +-{MARGIN:g} counts as zero."
+    ]
+
+
 def signs(points: pd.DataFrame, name: str) -> str:
     """How often a cell has each sign, as a sentence."""
     counts = points[f"{name}: sign"].value_counts()
@@ -201,6 +214,7 @@ def summary(points: pd.DataFrame) -> list[str]:
         worlds = near["n_worlds"].iloc[0]
         which = f"points laid more closely round where it was found to hold, in {worlds} new worlds each"
         said += [where_it_holds(near, against, which) for against in readings]
+        said += how_narrowly(near[near["holds_exclusive"]])
         said.append(f"At these points, {signs(near, 'exclusive, same')}")
     said += [signs(points, name) for name in CLAIMS]
     positive = int((points["difference_low_exclusive"] > 0).sum())

@@ -220,6 +220,8 @@ def test_an_atlas_is_written_with_every_number_and_figure(tmp_path):
     said = (folder / "README.md").read_text()
     assert "hold at 2 of the 2 points of the grid" in said
     assert "hold at 1 of the 1 points laid more closely round where it was found to hold, in 10 new" in said
+    assert "with different ones, a difference of 0.5" in said
+    assert "it holds as far as +-0.1 counts as zero" in said
     assert "At these points, exclusive, same outputs (claim < 0): - at 1, 0 at 0, + at 0, ? at 0 of 1" in said
     assert "Trained for 40 steps in place of 10, 2 features a dimension, cells move by at most 0.30" in said
     steep = (
