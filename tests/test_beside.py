@@ -31,6 +31,9 @@ def test_the_committed_atlas_is_on_the_page_of_a_report_beside_it(monkeypatch):
     monkeypatch.setattr("compare.page.inline", lambda draw: "<svg></svg>")
     page = render(results, made)
     assert found["atlas"]["summary"][0].split("table ")[1] in page  # hold at so many of so many points
+    tried = committed[committed["reconstruction_share"] < 1]
+    assert f"tries {len(tried)} others in which outputs are part of the loss" in page
+    assert f"The whole table holds in {tried['holds_exclusive'].sum()} of them read as exclusive" in page
     drawn = dict(drawings(results, made))
     assert {"atlas: phase", "atlas: deciding-cell", "atlas: two-in-one"} < drawn.keys()
     assert isinstance(drawn["atlas: two-in-one"](), Figure)
