@@ -8,14 +8,16 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import joblib
 import torch
+from torch import get_num_threads, set_num_threads
 
 from toy.anchors import pair_cosines
 from toy.config import ToyConfig
@@ -57,16 +59,24 @@ def explore_anchors(
 def in_processes(
     tasks: Sequence[Callable[[], Any]], progress: Callable[[int, int], None] | None = None
 ) -> Iterator[Any]:
-    """What each task gives, in order, from as many processes as there are cores.
+    """What each task gives, in order, from as many processes as torch has threads.
 
     Each has one thread, which is all that networks of this size can use, and numbers come out as they would
     in this process.
     """
-    found = joblib.Parallel(n_jobs=-1, return_as="generator")(joblib.delayed(task)() for task in tasks)
-    for done, one in enumerate(found, 1):
-        yield one
-        if progress is not None:
-            progress(done, len(tasks))
+    # processes that start anew: a copy of this one would have its locks without its threads
+    with ProcessPoolExecutor(
+        len(os.sched_getaffinity(0)), get_context("spawn"), set_num_threads, (1,)
+    ) as pool:
+        for done, one in enumerate(pool.map(call, tasks), 1):
+            yield one
+            if progress is not None:
+                progress(done, len(tasks))
+
+
+def call(task: Callable[[], Any]) -> Any:
+    """What a task gives."""
+    return task()
 
 
 def kept(folder: Path, about: list, make: Callable[[], Any]) -> Any:

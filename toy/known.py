@@ -7,6 +7,7 @@ it, and the anchors that are read off them. Anchors without a range are shown be
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -85,7 +86,7 @@ def few_features() -> list[Run]:
         "of two dense ones the less important is not written",
         "its length",
         ELHAGE,
-        lambda _, found: found.directions[:, 1].norm(dim=1),
+        second_length,
         0.0,
         0.1,
         True,
@@ -94,7 +95,7 @@ def few_features() -> list[Run]:
         "five features in two dimensions make a pentagon",
         "share of starts",
         OURS,
-        lambda _, found: is_regular_polygon(found.directions).float(),
+        is_polygon,
         0.95,
         1.0,
     )
@@ -123,20 +124,27 @@ def pairs_of_features() -> list[Run]:
         "pairs that fire together lie side by side without room",
         "mean cosine of pairs",
         ELHAGE,
-        lambda world, found: pair_cosines(found.directions, all_pairs(world)).mean(1),
+        pair_mean,
         0.8,
         1.0,
     )
     mixed = ToyConfig(vocabulary=8, votes=1, overlaps=(0.0,), n_seeds=3, steps=1500)
     share = "antipodal share (cosine < -0.9) of pairs"
     both = (
-        Anchor("exclusive pairs are antipodal with room", share, OURS, antipodal_of("exclusive"), 0.35, 1.0),
-        Anchor("independent pairs are not", share, OURS, antipodal_of("independent"), 0.0, 0.02),
+        Anchor(
+            "exclusive pairs are antipodal with room",
+            share,
+            OURS,
+            partial(antipodal_share, "exclusive"),
+            0.35,
+            1.0,
+        ),
+        Anchor("independent pairs are not", share, OURS, partial(antipodal_share, "independent"), 0.0, 0.02),
         Anchor(
             "feature dimensionalities sum to the width",
             "sum / width",
             ELHAGE,
-            lambda _, found: dimensionalities(found.directions).sum(1) / found.directions.shape[2],
+            dimensions_over_width,
             0.99,
             1.01,
         ),
@@ -172,9 +180,7 @@ def rings() -> list[Run]:
             "weight decay favours low rank", "effective rank of the directions", PRIETO, effective_rank
         )
         # where it is 0, other arrangements cost as little as the expected one
-        left = Anchor(
-            "what a ring's reconstruction leaves", "loss", OURS, lambda _, found: found.losses, best=True
-        )
+        left = Anchor("what a ring's reconstruction leaves", "loss", OURS, least_left, best=True)
         setting = f"ring of 12 in {width} dimensions, weight decay {decay:g}"
         runs.append(Run(setting, replace(RING, width=width, weight_decay=decay), (expected, left, rank)))
     return runs
@@ -247,14 +253,35 @@ def pair_size(world: World, found: Trained) -> Tensor:
     return pair_cosines(found.directions, all_pairs(world)).abs().mean(1)
 
 
-def antipodal_of(cooccurrence: str) -> Measure:
+def second_length(world: World, found: Trained) -> Tensor:
+    """Length of the second feature."""
+    return found.directions[:, 1].norm(dim=1)
+
+
+def is_polygon(world: World, found: Trained) -> Tensor:
+    """1 for a regular polygon, else 0."""
+    return is_regular_polygon(found.directions).float()
+
+
+def pair_mean(world: World, found: Trained) -> Tensor:
+    """Mean cosine of the designed pairs."""
+    return pair_cosines(found.directions, all_pairs(world)).mean(1)
+
+
+def antipodal_share(cooccurrence: str, world: World, found: Trained) -> Tensor:
     """The share of a cell's pairs that are antipodal, in a world whose outputs differ throughout."""
+    pairs = world.cells()[cooccurrence, "different"]
+    return (pair_cosines(found.directions, pairs) < -0.9).float().mean(1)
 
-    def share(world: World, found: Trained) -> Tensor:
-        pairs = world.cells()[cooccurrence, "different"]
-        return (pair_cosines(found.directions, pairs) < -0.9).float().mean(1)
 
-    return share
+def dimensions_over_width(world: World, found: Trained) -> Tensor:
+    """Sum of the features' dimensionalities, of the width."""
+    return dimensionalities(found.directions).sum(1) / found.directions.shape[2]
+
+
+def least_left(world: World, found: Trained) -> Tensor:
+    """The loss."""
+    return found.losses
 
 
 def cosines(found: Trained) -> Float[Tensor, "starts features features"]:
