@@ -65,9 +65,7 @@ def in_processes(
     in this process.
     """
     # processes that start anew: a copy of this one would have its locks without its threads
-    with ProcessPoolExecutor(
-        len(os.sched_getaffinity(0)), get_context("spawn"), set_num_threads, (1,)
-    ) as pool:
+    with ProcessPoolExecutor(get_num_threads(), get_context("spawn"), set_num_threads, (1,)) as pool:
         for done, one in enumerate(pool.map(call, tasks), 1):
             yield one
             if progress is not None:
