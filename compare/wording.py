@@ -107,7 +107,7 @@ def real_sentence(results: dict, arm: dict) -> str:
     matched = sum(cell["verdict"] == "REFUTED" and bool(as_much_in(results, arm, cell)) for cell in cells)
     if matched:
         text += f". Of those against it, {matched} go{'es' * (matched == 1)} no further than in a control"
-    is_leaning = arm["name"] in [one["name"] for one in leaning_arms(results)]
+    is_leaning = arm in leaning_arms(results)
     is_judged = all(cell["verdict"] for cell in arm["centred"]["cells"])
     return f"{text}." + f" {centred_sentence(arm)}" * (is_leaning and is_judged)
 
