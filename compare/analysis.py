@@ -20,7 +20,14 @@ from compare.geometry import Antipodal, antipodal, unit_rows
 from compare.hidden import hidden
 from compare.measures import DIRECTIONS, cooccurrence_level, similarity_level
 from compare.nulls import cosine_density, effective_dimension, matched_density
-from compare.opposites import dense_excess, flagged_share, promoted_tokens, sides, variants
+from compare.opposites import (
+    beyond_parallel,
+    dense_excess,
+    flagged_share,
+    promoted_tokens,
+    sides,
+    variants,
+)
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.prediction import rule_results
 from compare.regress import fit
@@ -299,7 +306,8 @@ def antipodal_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
         if isinstance(value, float)
     }
     flagged = {
-        name: sum(result[name] for result in results) for name in ("features_flagged", "features_flagged_by")
+        name: sum(result[name] for result in results)
+        for name in ("features_flagged", "features_flagged_by", "features_flagged_parallel")
     }
     pairs = [pair for number, one in enumerate(seeds) for pair in listed_pairs(one, number)]
     pairs = sorted(pairs, key=lambda pair: pair["cosine"])[:N_LISTED]
@@ -344,10 +352,12 @@ def blob_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
     directions, rates = first_of(seeds)
     null = matched_null(unit_rows(directions), seed=seed)
     found = blob(directions, null=null, seed=seed)
-    flagged = seeds[0].opposites.features["flagged"].to_numpy()
+    opposites = seeds[0].opposites.features
+    flagged, parallel = (opposites[name].to_numpy() for name in ("flagged", "flagged_parallel"))
     opposite = {
         "antipodal, dense less others": dense_excess(flagged, rates),
         "antipodal features": flagged_share(flagged),
+        "antipodal features, less parallel": beyond_parallel(flagged, parallel),
     }
     results = {"blob": found.to_results(), "shape": shape_rows(found) + numbers(opposite)}
     return results | ({"hidden": hidden(directions, found, null, seed=seed).to_results()} if power else {})

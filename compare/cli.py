@@ -329,7 +329,7 @@ def agreement(
     other: Annotated[Path, typer.Argument(help="Folder of one that was trained alike with another seed.")],
     config: ConfigFile = None,
 ) -> None:
-    """How much of one SAE another has found, over features that fire on the text of [reads] in the config.
+    """How much of one SAE another has found, over features that fire on the text of the config's reads.
 
     Example: cofire agreement sae-0 sae-1 --config real/bundled/sae_topk.toml
     """

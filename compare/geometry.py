@@ -7,11 +7,11 @@ an anisotropic dictionary has many nearly opposite pairs without any feature hav
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import sparse, special, stats
 
 from compare.nulls import cosine_cdf, effective_dimension, matched
@@ -70,7 +70,8 @@ class Antipodal:
 
     features: pd.DataFrame
     """A row a feature: nearest opposite `partner`, its `cosine`, p-values p_covariance, p_beta,
-    p_effective, and `flagged` (Benjamini-Hochberg over features at 5 %, by p_covariance)."""
+    p_effective, and `flagged` (Benjamini-Hochberg over features at 5 %, by p_covariance); of its highest
+    cosine p_parallel and `flagged_parallel`, in the same way."""
 
     pairs: pd.DataFrame
     """The most antipodal pairs: rows i < j of the dictionary, cosine; lowest first."""
@@ -89,6 +90,7 @@ class Antipodal:
             "features_flagged": int(self.features["flagged"].sum()),
             "features_flagged_by": int(flag(self.features["p_covariance"].to_numpy(), method="by").sum()),
             "features_flagged_beta": int(flag(self.features["p_beta"].to_numpy()).sum()),
+            "features_flagged_parallel": int(self.features["flagged_parallel"].sum()),
             "asymmetry_excess": self.asymmetry["excess"],
             "asymmetry_p": self.asymmetry["p"],
             "pairs": self.pairs.to_dict("records"),
@@ -108,18 +110,19 @@ def antipodal(
     unit = unit_rows(directions)
     n, width = unit.shape
     d_eff = effective_dimension(unit)
-    lowest, partner, share = opposites(unit, threshold)
-    null_lowest, null_share = covariance_null(unit, threshold, np.random.default_rng(seed), n_dictionaries)
-    features = pd.DataFrame({"partner": partner, "cosine": lowest})
-    below = np.searchsorted(np.sort(null_lowest), lowest, side="right")
-    features["p_covariance"] = (1 + below) / (1 + len(null_lowest))
-    features["p_beta"] = lowest_cosine_p(lowest, n, float(width))
-    features["p_effective"] = lowest_cosine_p(lowest, n, d_eff)
+    found = extremes(unit, threshold)
+    null = covariance_null(unit, threshold, np.random.default_rng(seed), n_dictionaries)
+    features = pd.DataFrame({"partner": found.partner, "cosine": found.lowest})
+    features["p_covariance"] = lower_tail_p(found.lowest, null.lowest)
+    features["p_beta"] = lowest_cosine_p(found.lowest, n, float(width))
+    features["p_effective"] = lowest_cosine_p(found.lowest, n, d_eff)
     features["flagged"] = flag(features["p_covariance"].to_numpy())
+    features["p_parallel"] = lower_tail_p(-found.highest, -null.highest)
+    features["flagged_parallel"] = flag(features["p_parallel"].to_numpy())
     return Antipodal(
         threshold=threshold,
-        share=share,
-        expected_share=null_share,
+        share=found.share,
+        expected_share=null.share,
         expected_share_beta=chance_below(threshold, float(width)),
         expected_share_effective=chance_below(threshold, d_eff),
         features=features,
@@ -128,31 +131,47 @@ def antipodal(
     )
 
 
-def opposites(
-    unit: Float[np.ndarray, "n width"], threshold: float
-) -> tuple[Float[np.ndarray, " n"], np.ndarray, float]:
-    """Each feature's lowest cosine, with which feature, and the share of pairs below the threshold."""
+class Extremes(NamedTuple):
+    """The two ends of each feature's cosines with the others."""
+
+    lowest: Float[np.ndarray, " n"]
+    partner: Int[np.ndarray, " n"]
+    """With which feature the lowest is."""
+
+    highest: Float[np.ndarray, " n"]
+    share: float
+    """Of pairs below the threshold."""
+
+
+def extremes(unit: Float[np.ndarray, "n width"], threshold: float) -> Extremes:
+    """Lowest and highest cosine of each feature, and the share of pairs below the threshold."""
     n = len(unit)
-    lowest, partner, count = np.empty(n, np.float32), np.empty(n, np.int64), 0
+    lowest, highest, partner = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.int64)
+    count = 0
     for first, block in cosine_blocks(unit, with_itself=np.inf):
         rows = slice(first, first + len(block))
+        each = np.arange(len(block))
         partner[rows] = block.argmin(axis=1)
-        lowest[rows] = block[np.arange(len(block)), partner[rows]]
+        lowest[rows] = block[each, partner[rows]]
         count += int((block < threshold).sum())
-    return lowest, partner, count / (n * (n - 1))
+        block[each, first + each] = -np.inf
+        highest[rows] = block.max(axis=1)
+    return Extremes(lowest, partner, highest, count / (n * (n - 1)))
 
 
 def covariance_null(
     unit: Float[np.ndarray, "n width"], threshold: float, rng: np.random.Generator, n_dictionaries: int
-) -> tuple[Float[np.ndarray, " draws"], float]:
-    """Lowest cosines, and mean share below the threshold, of random dictionaries of this mean, covariance."""
+) -> Extremes:
+    """The same of random dictionaries of this mean and covariance, one behind the other."""
     directions = matched(unit, rng)
-    lowest, shares = [], []
-    for _ in range(n_dictionaries):
-        least, _, share = opposites(directions.draw(len(unit), rng), threshold)
-        lowest.append(least)
-        shares.append(share)
-    return np.concatenate(lowest), float(np.mean(shares))
+    drawn = [extremes(directions.draw(len(unit), rng), threshold) for _ in range(n_dictionaries)]
+    lowest, partner, highest, share = zip(*drawn, strict=True)
+    return Extremes(*map(np.concatenate, (lowest, partner, highest)), float(np.mean(share)))
+
+
+def lower_tail_p(values: Float[np.ndarray, " n"], null: Float[np.ndarray, " draws"]) -> np.ndarray:
+    """P-value of each value by the draws of its null that are as low."""
+    return (1 + np.searchsorted(np.sort(null), values, side="right")) / (1 + len(null))
 
 
 def chance_below(threshold: float, dimension: float) -> float:

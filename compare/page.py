@@ -22,7 +22,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             by_seed: [{seed, quantity, mean, se, low, high}]               only where there are several,
             reliability: {co, sim, noise}: of log_odds and js_split over pairs,
             antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged,
-                        features_flagged_by, asymmetry_p,
+                        features_flagged_by, features_flagged_parallel, asymmetry_p,
                         variants: [{variant, n_features, share, expected_share, features_flagged,
                                     features_flagged_by, asymmetry_p}],   none in controls
                         pairs: [{i, j, cosine, cofired, expected, phi, similarity, promotes_i: [tokens],

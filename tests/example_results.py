@@ -213,6 +213,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
                 ("within 1 sd, less matched", -0.002),
                 ("antipodal, dense less others", 0.1),
                 ("antipodal features", 0.2),
+                ("antipodal features, less parallel", 0.1),
             )
         ],
         **({} if group == "control" else {"hidden": hidden(width)}),
@@ -327,6 +328,7 @@ def antipodal(generator, n_features, real) -> dict:
         "expected_share_beta": 0.0,
         "features_flagged": 37,
         "features_flagged_by": 20,
+        "features_flagged_parallel": 4,
         "variants": [
             {
                 "variant": "mean direction taken out",

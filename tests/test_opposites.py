@@ -12,7 +12,14 @@ from compare.contexts import BEFORE, NONE
 from compare.evidence import measure
 from compare.geometry import antipodal, flag, unit_rows
 from compare.hypotheses import CONFIRMED, UNDECIDED, judge, load
-from compare.opposites import dense_excess, firing_contexts, flagged_share, one_of_each_split, variants
+from compare.opposites import (
+    beyond_parallel,
+    dense_excess,
+    firing_contexts,
+    flagged_share,
+    one_of_each_split,
+    variants,
+)
 
 
 def gaussian(n=200, width=24, seed=0):
@@ -108,3 +115,23 @@ def test_the_share_of_flagged_features_has_an_error_even_where_none_is():
     assert (share, df) == (0, 97)
     assert error == pytest.approx((2 * 0.01 * 0.99 / 100) ** 0.5)
     assert flagged_share(np.arange(100) < 25)[0] == 0.25
+
+
+def test_opposite_less_parallel_is_the_paired_difference_of_agresti_and_min():
+    opposite, parallel = np.arange(100) < 30, (np.arange(100) >= 20) & (np.arange(100) < 25)
+    share, error, df = beyond_parallel(opposite, parallel)  # 25 only opposite, none only parallel
+    assert (share, df) == (0.25, 99)
+    more, fewer = 25.5 / 102, 0.5 / 102
+    assert error == pytest.approx((2 * (more + fewer - (more - fewer) ** 2) / 102) ** 0.5)
+
+
+def test_signs_that_are_arbitrary_leave_as_many_parallel_as_opposite_twins():
+    """Fifty twins among 200 features: all opposite as made; of either sort where signs are drawn anew."""
+    directions = gaussian()
+    directions[50:100] = -directions[:50] + 0.05 * directions[50:100]
+    signs = np.random.default_rng(5).choice(np.float32([-1, 1]), (200, 1))
+    for drawn, low, high in ((directions, 0.45, 0.55), (directions * signs, -0.2, 0.2)):
+        features = antipodal(drawn).features
+        share, error, _ = beyond_parallel(*(features[f"flagged{one}"].to_numpy() for one in ("", "_parallel")))
+        assert low < share < high
+        assert (share > 4 * error) == (low > 0)
