@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from compare.calibration_tests import calibrate_tests, redrawn
+from compare.calibration_rules import MAX_FEATURES, calibrate_rules
+from compare.calibration_tests import EVERY, calibrate_tests, redrawn
 from compare.design import Effects
 from compare.evidence import Evidence
 from compare.measures import cooccurrence_level, similarity_level
@@ -192,7 +193,8 @@ def calibrate_evidence(
     and covariance of its own. "null" plants nothing: a test of 5 % should reject in 5 % of replicates.
     "planted" adds `effect` standard deviations of the cosine to each slope. Raw slopes and those with feature
     effects and activity (the default) stand side by side: rows as in `calibrate`, world and effects in front,
-    then tests of cells and of directions (compare.calibration_tests) with `effect` in a cell's mean.
+    then tests of cells and of directions (compare.calibration_tests) with `effect` in a cell's mean, and in
+    every EVERY-th replicate those of the specification curve and of rules (compare.calibration_rules).
     """
     table = pair_table(
         evidence,
@@ -221,7 +223,7 @@ def calibrate_evidence(
     def stage(number: int) -> Progress:
         def tell(done: int, total: int | None) -> None:
             if progress is not None and total is not None:
-                progress(number * total + done, (len(settings) + 1) * total)
+                progress(number * replicates + done * replicates // total, (len(settings) + 2) * replicates)
 
         return tell
 
@@ -249,6 +251,20 @@ def calibrate_evidence(
             effect=effect,
             seed=seed,
             progress=stage(len(settings)),
+        )
+    )
+    parts.append(
+        calibrate_rules(
+            evidence,
+            cooccurrence,
+            similarity,
+            min_count=min_count,
+            max_features=min(max_features, MAX_FEATURES),
+            replicates=-(-replicates // EVERY),
+            effect=effect,
+            permutations=max(permutations, 19),
+            seed=seed,
+            progress=stage(len(settings) + 1),
         )
     )
     return pd.concat(parts, ignore_index=True)

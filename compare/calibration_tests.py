@@ -5,7 +5,7 @@ co-occurrence or outputs. A shift of all cosines of a cell moves its mean and le
 draw serves for every world: means at zero, at the margin of zero, and where an effect is planted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -86,6 +86,11 @@ def calibrate_tests(
             continue
         for world, drawn in (("null", fresh), ("planted", with_opposites(fresh, rates, rng))):
             found[-1] |= {(world, *key): value for key, value in of_directions(drawn, rates, number).items()}
+    return rejection_table(found)
+
+
+def rejection_table(found: Sequence[Rejections]) -> pd.DataFrame:
+    """A row a world, test and term: in which share of the replicates that have it the test rejects."""
     rows = []
     for world, test, term in found[0]:
         rejections = [one[world, test, term] for one in found if (world, test, term) in one]

@@ -73,14 +73,14 @@ class Curve:
         specifications' z; it is not normal, as specifications share data, so that only its p counts.
         """
         rows = []
-        null_z = (self.null - self.null_mean) / self.null_sd
+        # the data are one draw of the null among the others, so they share in its mean and spread: p is exact
+        draws = np.concatenate([self.effects[None], self.null])
+        draws_z = (draws - draws.mean(0)) / draws.std(0, ddof=1)
         for k, term in enumerate(TERMS):
-            median, null_median = np.median(self.effects[:, k]), np.median(self.null[:, :, k], axis=1)
-            positive, null_positive = (self.effects[:, k] > 0).mean(), (self.null[:, :, k] > 0).mean(1)
-            total, null_total = (
-                z.sum(-1) / len(self.effects) ** 0.5 for z in (self.z[:, k], null_z[:, :, k])
-            )
-            middle = float(np.median(null_median))
+            median, *null_median = np.median(draws[:, :, k], axis=1)
+            positive, *null_positive = (draws[:, :, k] > 0).mean(1)
+            total, *null_total = draws_z[:, :, k].sum(1) / len(self.effects) ** 0.5
+            middle = float(np.median([median, *null_median]))
             rows.append(
                 {
                     "term": term,
@@ -88,10 +88,10 @@ class Curve:
                     "median": float(median),
                     "null_low": float(np.quantile(null_median, 0.025)),
                     "null_high": float(np.quantile(null_median, 0.975)),
-                    "p_median": _p(abs(median - middle), np.abs(null_median - middle)),
+                    "p_median": _p(abs(median - middle), np.abs(np.array(null_median) - middle)),
                     "sign": "+" if positive >= 0.5 else "-",
                     "share": float(max(positive, 1 - positive)),
-                    "p_share": _p(max(positive, 1 - positive), np.maximum(null_positive, 1 - null_positive)),
+                    "p_share": _p(abs(positive - 0.5) + 0.5, np.abs(np.array(null_positive) - 0.5) + 0.5),
                     "stouffer": float(total),
                     "p_stouffer": _p(abs(total), np.abs(null_total)),
                     "clear_above": float((self.z[:, k] > CLEAR).mean()),
@@ -202,7 +202,7 @@ def specification_curve(
     chosen = np.arange(table.n)
     if table.n > max_features:
         chosen = np.sort(rng.choice(table.n, max_features, replace=False))
-    given = material(table.evidence, table.feature_ids[chosen], table.cosine[np.ix_(chosen, chosen)])
+    given = material(table.evidence, table.feature_ids[chosen])
     return curve_of(given, permutations=permutations, seed=seed)
 
 

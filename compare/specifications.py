@@ -5,7 +5,7 @@ standard deviations of the cosine by standard deviations of what explains it, wh
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -87,18 +87,13 @@ class Material:
         return np.unique(np.stack(list(self.filters.values())), axis=1, return_inverse=True)[1].ravel()
 
 
-def material(evidence: Evidence, features: Int[np.ndarray, " n"], cosine: Square) -> Material:
+def material(evidence: Evidence, features: Int[np.ndarray, " n"]) -> Material:
     """Measures, filters and versions of the directions of some live features.
 
     A filter must change something, else the choice is left out.
     """
     counts = np.asarray(evidence.counts, dtype=np.float64)[features]
-    cosines = {}
-    size = int(evidence.is_in_use().sum()), evidence.directions.shape[1]
-    for name, (directions, leaves_something) in DIRECTIONS.items():
-        if leaves_something(*size):
-            units = directions(evidence)[features].astype(np.float64)
-            cosines[name] = units @ units.T
+    cosines = versions(evidence, features)
     js_split = SIMILARITY["js_split"](evidence, features, features)
     middle = float(np.median(js_split[np.triu_indices(len(features), 1)]))
     return Material(
@@ -111,8 +106,33 @@ def material(evidence: Evidence, features: Int[np.ndarray, " n"], cosine: Square
         },
         covariates=sample_size(counts, np.asarray(evidence.cofiring)[np.ix_(features, features)]),
         activity=np.log(counts),
-        filters=_filters(counts, evidence.n_tokens, cosine),
+        filters=_filters(counts, evidence.n_tokens, cosines["as they are"]),
     )
+
+
+def of_other_directions(
+    given: Material,
+    evidence: Evidence,
+    features: Int[np.ndarray, " n"],
+    directions: Float[np.ndarray, "m width"],
+) -> Material:
+    """The same measures with other directions of the whole dictionary."""
+    cosines = versions(replace(evidence, directions=directions), features)
+    counts = np.asarray(evidence.counts, dtype=np.float64)[features]
+    return replace(
+        given, cosines=cosines, filters=_filters(counts, evidence.n_tokens, cosines["as they are"])
+    )
+
+
+def versions(evidence: Evidence, features: Int[np.ndarray, " n"]) -> dict[str, Square]:
+    """Cosines of some features by what directions are made into; what would leave nothing is left out."""
+    size = int(evidence.is_in_use().sum()), evidence.directions.shape[1]
+    found = {}
+    for name, (directions, leaves_something) in DIRECTIONS.items():
+        if leaves_something(*size):
+            units = directions(evidence)[features].astype(np.float64)
+            found[name] = units @ units.T
+    return found
 
 
 def sample_size(counts: Float[np.ndarray, " n"], cofiring: Int[np.ndarray, "n n"]) -> dict[str, Square]:

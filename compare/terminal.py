@@ -42,9 +42,9 @@ def calibration_table(table: "pd.DataFrame", effect: float) -> Table:
 
 
 def other_tests_table(table: "pd.DataFrame", effect: float) -> Table:
-    """The same for tests of cells and of directions, a line a test and what it tests."""
+    """The same for tests of cells, directions, curves and rules, a line a test and what it tests."""
     shown = Table(
-        title=f"at 5 % as well: size / power at {effect:g} sd in a cell's mean, or antipodal pairs planted",
+        title=f"at 5 % as well: size / power at {effect:g} sd, or antipodal pairs planted",
         box=SIMPLE_HEAD,
     )
     for heading in ("test", "of"):

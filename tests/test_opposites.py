@@ -132,6 +132,8 @@ def test_signs_that_are_arbitrary_leave_as_many_parallel_as_opposite_twins():
     signs = np.random.default_rng(5).choice(np.float32([-1, 1]), (200, 1))
     for drawn, low, high in ((directions, 0.45, 0.55), (directions * signs, -0.2, 0.2)):
         features = antipodal(drawn).features
-        share, error, _ = beyond_parallel(*(features[f"flagged{one}"].to_numpy() for one in ("", "_parallel")))
+        share, error, _ = beyond_parallel(
+            *(features[f"flagged{one}"].to_numpy() for one in ("", "_parallel"))
+        )
         assert low < share < high
         assert (share > 4 * error) == (low > 0)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import planted_system
 
@@ -10,7 +11,7 @@ from compare.calibration import cosines
 from compare.evidence import measure
 from compare.pairs import pair_table
 from compare.regress import fit
-from compare.sensitivity import TERMS, curve_of, curve_results, specification_curve
+from compare.sensitivity import TERMS, Curve, curve_of, curve_results, specification_curve
 from compare.specifications import CHOICES, Material, material, standardised, without_levels
 
 
@@ -146,9 +147,17 @@ def test_what_has_no_curve_says_why():
 
 def test_of_two_dimensions_no_leading_axes_are_taken_out():
     evidence = measure(planted_system(n=24, width=2, n_tokens=2048))
-    cosine = np.eye(24)
-    assert list(material(evidence, np.arange(24), cosine).cosines) == [
-        "as they are",
-        "mean removed",
-        "whitened",
-    ]
+    assert list(material(evidence, np.arange(24)).cosines) == ["as they are", "mean removed", "whitened"]
+
+
+def test_each_draw_taken_for_the_data_gives_every_p_value_once():
+    """Under the null the data are one draw among the others, so that p is uniform whatever its statistic."""
+    draws = np.random.default_rng(4).standard_t(3, size=(41, 11, 3)) + np.arange(11)[:, None]
+    names = pd.DataFrame([["a"] * len(CHOICES)] * 11, columns=list(CHOICES))
+    p = {"p_median": [], "p_stouffer": []}
+    for k in range(41):
+        curve = Curve(names, draws[k], np.delete(draws, k, axis=0), n_features=30)
+        for name, values in p.items():
+            values.append(curve.joint()[name].iloc[0])
+    for values in p.values():
+        np.testing.assert_allclose(np.sort(values), np.arange(1, 42) / 41)

@@ -49,7 +49,7 @@ def test_sequences_come_back_from_disk_and_are_a_choice_of_the_curve(tmp_path):
     evidence = measure(planted_system(n=30, width=8, vocab=10, effect=None, n_tokens=800))
     loaded = Evidence.load(evidence.save(tmp_path / "evidence"))
     np.testing.assert_array_equal(loaded.sequence_features, evidence.sequence_features)
-    given = material(loaded, np.arange(30), np.eye(30))
+    given = material(loaded, np.arange(30))
     assert "log_odds_by_sequence" in given.cooccurrences
 
 
@@ -66,4 +66,4 @@ def test_tokens_that_belong_to_no_sequence_have_none():
     assert evidence.sequence_features is None
     with pytest.raises(ValueError, match="expected to know the sequences of 'alone', found none"):
         COOCCURRENCE["phi_by_sequence"](evidence, slice(None), slice(None))
-    assert "log_odds_by_sequence" not in material(evidence, np.arange(12), np.eye(12)).cooccurrences
+    assert "log_odds_by_sequence" not in material(evidence, np.arange(12)).cooccurrences
