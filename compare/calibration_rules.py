@@ -1,4 +1,4 @@
-"""Do the specification curve and the rules' scores keep their promise? What compare.calibration does for slopes.
+"""Do the specification curve and the rules' scores keep their promise? As compare.calibration asks of slopes.
 
 Co-occurrence, outputs and frequencies are those of the Evidence; directions are drawn anew with the mean and
 covariance of its own, so that nothing can be predicted of them and no slope is there.

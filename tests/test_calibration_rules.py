@@ -1,4 +1,4 @@
-"""The specification curve and the rules' scores reject a true null as often as they say, and find what is there."""
+"""Curve and scores of rules reject a true null as often as they say, and find what is there."""
 
 import numpy as np
 import pytest
