@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compare import on_device
 from compare.config import make_config, read_toml
 from compare.progress import Step
 from compare.run import Arm, Measured, ReportConfig, load_seeds, surrogate_arm
@@ -167,11 +168,18 @@ def models_behind(config: RealConfig, saes: Sequence[str]) -> tuple[dict, ...]:
         loaded = LanguageModel.load(config.model_source, device=config.device, name=config.model)
         model = score(loaded, read_text(config.text_file, split=config.split), context=config.context)
     found = [model]
-    for sae in saes:
+    for sae, name in zip(saes, short_names(saes), strict=True):
         metadata = read_metadata(sae_folder(sae))
         about = {"note": metadata.get("note", ""), "quality": metadata.get("quality", {})}
-        found.append({"name": f"SAE {Path(sae).name}", "kind": "sae"} | about)
+        found.append({"name": f"SAE {name}", "kind": "sae"} | about)
     return tuple(found)
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The last parts of each path, as many as tell them apart."""
+    parts = [Path(path).parts for path in paths]
+    tails = [["/".join(one[-k:]) for one in parts] for k in range(1, max(map(len, parts)) + 1)]
+    return next(names for names in tails if len(set(names)) == len(set(parts)))
 
 
 def system_of(
@@ -194,8 +202,9 @@ def system_of(
         arm = toy_arm(Path(system).stem, toy)
     else:
         real = make_config(RealConfig, values | {"model": system}, source=source)
+        on_device.check(real.device)
         chosen = saes or [real.sae]
-        shown = ", ".join(Path(sae).name for sae in chosen)
+        shown = ", ".join(short_names(chosen))
         arm = real_arm(f"{Path(system).name} {real.site} {shown}", real, chosen, "")
     if effects:
         arm = replace(arm, effects=ReportConfig(seed=values.get("seed", 0)).choices)
@@ -221,6 +230,7 @@ def train_dictionary(values: dict, source: str, out: Path, keep: Path | None, st
     from real.sae_on_text import train_on_text
 
     reads = make_config(RealConfig, values.pop("reads", {}), source=source)
+    on_device.check(reads.device)
     config = make_config(SAEConfig, values, source=source)
     with step(f"training an SAE of {config.n_features:,} features") as progress:
         train_on_text(config, reads, out, keep=keep, progress=progress)

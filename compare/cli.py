@@ -379,6 +379,15 @@ def main() -> None:
     except ValueError as error:
         print(f"cofire: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        found = f"{error.filename} ({(error.strerror or 'failed').lower()})"
+        print(
+            f"cofire: expected to read or write what was asked for, found {found}: mend or name another path.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -261,13 +261,22 @@ def results_of(
         for name, seeds in found.items():
             control_of = next(iter(arms)) if group == "control" else None
             behind = [model for seed in seeds for model in seed.provenance.get("models", [])]
-            models |= {model["name"]: model for model in behind}
-            names = sorted({model["name"] for model in behind})
+            names = sorted({kept_as(model, models) for model in behind})
             is_toy = seeds[0].truth is not None or {model["kind"] for model in behind} == {"toy"}
             known = "toy" if group == "real" and is_toy else group
             about = {"name": name, "group": known, "control_of": control_of, "note": "", "models": names}
             entries.append(entry(about, seeds, config, step))
     return assemble(config, about_run(config, inputs), entries, list(models.values()))
+
+
+def kept_as(model: dict, models: dict[str, dict]) -> str:
+    """The name that a model has among those of other Evidence: its own, numbered if another has that name."""
+    number, name = 1, model["name"]
+    while name in models and json.dumps(models[name]) != json.dumps(model | {"name": name}):
+        number += 1
+        name = f"{model['name']} ({number})"
+    models[name] = model | {"name": name}
+    return name
 
 
 def by_name(evidence: Sequence[Evidence]) -> Measured:

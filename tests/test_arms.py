@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_models import tiny_model, tiny_text, tiny_tokenizer
 
-from compare.arms import real_arms
+from compare.arms import real_arms, short_names
 from compare.cli import main
 from compare.evidence import Evidence
 from compare.run import ReportConfig
@@ -65,3 +65,9 @@ def test_the_default_arms_are_three_seeds_their_surrogates_and_controls_of_one()
     seeds = {arm.name: arm.n_systems for arm in real_arms(ReportConfig())}
     assert seeds["language model"] == seeds["Gaussian surrogate"] == 3
     assert [n for name, n in seeds.items() if "re-randomised" in name or "frozen" in name] == [1, 1, 1]
+
+
+def test_paths_are_told_apart_by_as_few_parts_as_do():
+    assert short_names(["runs/sae-0", "runs/sae-1"]) == ["sae-0", "sae-1"]
+    assert short_names(["a/sae", "b/sae", "b/other"]) == ["a/sae", "b/sae", "b/other"]
+    assert short_names(["one", "one"]) == ["one", "one"]

@@ -55,6 +55,8 @@ BAD = {
     "a toy that cannot be": (["measure", "toy.toml", "-o", "new"], "expected width"),
     "a model that is not there": (["measure", "./nowhere", "-o", "new"], "nowhere"),
     "an Evidence that is there": (["measure", "good.toml", "-o", "full"], "expected a new folder"),
+    "a device that is not there": (["measure", "bundled", "--device", "gpu0", "-o", "new"], "found 'gpu0'"),
+    "a page below a file": (["test", "EVIDENCE", "-q", "-o", "full/note.txt/page"], "full/note.txt"),
     "a config of no command": (["config", "tyo"], "found 'tyo': did you mean 'toy'?"),
     "two reports of which one is none": (["report", "--compare", "full", "full"], "found no results.json"),
     "hypotheses with a mistyped key": (["test", "EVIDENCE", "--hypotheses", "rules.toml"], "did you mean"),

@@ -11,7 +11,16 @@ from synthetic import LinearSystem, planted_system
 from compare.evidence import measure
 from compare.hypotheses import judge, load
 from compare.progress import step
-from compare.run import Arm, ReportConfig, evidence_results, measured, results_of, run, surrogate_arm
+from compare.run import (
+    Arm,
+    ReportConfig,
+    evidence_results,
+    kept_as,
+    measured,
+    results_of,
+    run,
+    surrogate_arm,
+)
 
 QUIET = partial(step, quiet=True)
 CONFIG = ReportConfig(min_count=5)
@@ -136,3 +145,16 @@ def test_directions_that_are_all_alike_are_refused():
     system.directions = torch.ones(24, 8)
     with pytest.raises(ValueError, match="expected directions that differ, found 24 that are all alike"):
         results_of([measure(system)], [], CONFIG, QUIET, [])
+
+
+def test_models_of_one_name_that_differ_are_kept_apart():
+    models: dict = {}
+    first = {"name": "SAE sae", "kind": "sae", "note": "", "quality": {"l0": 3.0, "dead_share": float("nan")}}
+    second = first | {"quality": {"l0": 4.0}}
+    assert [kept_as(one, models) for one in (first, second, dict(first), second)] == [
+        "SAE sae",
+        "SAE sae (2)",
+        "SAE sae",
+        "SAE sae (2)",
+    ]
+    assert models["SAE sae (2)"]["quality"]["l0"] == 4.0
