@@ -19,6 +19,7 @@ from compare.fitted import Fit
 from compare.geometry import Antipodal, antipodal, unit_rows
 from compare.hidden import hidden
 from compare.measures import DIRECTIONS, cooccurrence_level, similarity_level
+from compare.names import SLOPES
 from compare.nulls import cosine_density, effective_dimension, matched_density
 from compare.opposites import (
     beyond_parallel,
@@ -31,7 +32,7 @@ from compare.opposites import (
 from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.prediction import rule_results
 from compare.regress import fit
-from compare.reliability import reliabilities
+from compare.reliability import Reliability, reliabilities
 from compare.seeds import seed_rows
 from compare.sensitivity import curve_results
 
@@ -96,6 +97,9 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
     `power` asks as well what alignments would have been found.
     """
     seeds = [analyse_seed(evidence, choices) for evidence in evidences]
+    reliable = [
+        reliabilities(one.evidence, one.table.feature_ids, one.table.mask, seed=choices.seed) for one in seeds
+    ]
     first = seeds[0]
     counts = sum(histogram(seed.table, COSINE_EDGES) for seed in seeds)
     d_eff = float(np.mean([seed.d_eff for seed in seeds]))
@@ -116,8 +120,10 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         **combine_seeds([seed.cells for seed in seeds]).to_results(),
         "centred": centred_results(seeds),
         **({"by_seed": by_seed(seeds)} if len(seeds) > 1 else {}),
-        "regression": regression_rows(seeds),
-        "reliability": reliability_of(seeds, choices.seed),
+        "regression": regression_rows(seeds, reliable),
+        "reliability": {
+            name: float(np.mean([getattr(one, name) for one in reliable])) for name in ("co", "sim", "noise")
+        },
         "antipodal": antipodal_results(seeds, choices.seed, power),
         **(
             {}
@@ -243,16 +249,11 @@ def spread(seeds: Sequence[Seed]) -> dict[str, float]:
     }
 
 
-def reliability_of(seeds: Sequence[Seed], seed: int) -> dict[str, float]:
-    """Reliability of the default measures, averaged over seeds."""
-    found = [reliabilities(one.evidence, one.table.feature_ids, one.table.mask, seed=seed) for one in seeds]
-    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
-
-
-def regression_rows(seeds: Sequence[Seed]) -> list[dict]:
+def regression_rows(seeds: Sequence[Seed], reliable: Sequence[Reliability]) -> list[dict]:
     """A row for each specification and slope, then one for how much more similarity does than co-occurrence.
 
     `sd` is that of the slope's measures over pairs, averaged over seeds: estimate x sd is in cosines.
+    `reliability` is that of what the regression has of them, NaN where it is not known.
     """
     rows = []
     for one in seeds[0].fits:
@@ -260,11 +261,25 @@ def regression_rows(seeds: Sequence[Seed]) -> list[dict]:
         deviations = [deviations_of(seed, one) for seed in seeds]
         for term in fits[0].params.index.drop("const", errors="ignore"):
             sd = float(np.mean([each.get(term, np.nan) for each in deviations]))
-            row = one._asdict() | {"term": term, "sd": sd}
+            row = one._asdict() | {
+                "term": term,
+                "sd": sd,
+                "reliability": share_of(seeds, reliable, one, term),
+            }
             rows.append(row | slope(fits, [{term: 1.0}] * len(fits)))
         weights = [{"sim": each["sim"], "co": -each["co"]} for each in deviations]
-        rows.append(one._asdict() | {"term": DIFFERENCE, "sd": 1.0} | slope(fits, weights))
+        row = one._asdict() | {"term": DIFFERENCE, "sd": 1.0}
+        row["reliability"] = share_of(seeds, reliable, one, DIFFERENCE)
+        rows.append(row | slope(fits, weights))
     return rows
+
+
+def share_of(seeds: Sequence[Seed], reliable: Sequence[Reliability], one: Specification, term: str) -> float:
+    """Reliability of what a slope is on, averaged over seeds."""
+    if term not in (*SLOPES, DIFFERENCE):
+        return float("nan")
+    pairs = zip(seeds, reliable, strict=True)
+    return float(np.mean([known.of_slope(*one[:2], term, seed.fits[one].left) for seed, known in pairs]))
 
 
 def deviations_of(seed: Seed, one: Specification) -> dict[str, float]:
@@ -311,14 +326,14 @@ def antipodal_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
     }
     pairs = [pair for number, one in enumerate(seeds) for pair in listed_pairs(one, number)]
     pairs = sorted(pairs, key=lambda pair: pair["cosine"])[:N_LISTED]
-    directions, rates = first_of(seeds)
+    directions, rates = directions_of(seeds[0])
     again = variants(directions, rates, seed=seed) if power else []
     return shares | flagged | {"variants": again, "pairs": pairs}
 
 
-def first_of(seeds: Sequence[Seed]) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, " n"]]:
-    """Directions and firing rates of the first seed's features."""
-    evidence, ids = seeds[0].evidence, seeds[0].table.feature_ids
+def directions_of(seed: Seed) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, " n"]]:
+    """Directions and firing rates of a seed's features."""
+    evidence, ids = seed.evidence, seed.table.feature_ids
     return np.asarray(evidence.directions)[ids], np.asarray(evidence.counts)[ids] / evidence.n_tokens
 
 
@@ -348,34 +363,47 @@ def listed_pairs(seed: Seed, number: int) -> list[dict]:
 
 
 def blob_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
-    """The keys `blob`, `shape` and, if asked for, `hidden`, of the first seed."""
-    directions, rates = first_of(seeds)
+    """The keys `blob` and, if asked for, `hidden`, of the first seed, and `shape` of all."""
+    directions, _ = directions_of(seeds[0])
     null = matched_null(unit_rows(directions), seed=seed)
     found = blob(directions, null=null, seed=seed)
-    opposites = seeds[0].opposites.features
-    flagged, parallel = (opposites[name].to_numpy() for name in ("flagged", "flagged_parallel"))
-    opposite = {
-        "antipodal, dense less others": dense_excess(flagged, rates),
-        "antipodal features": flagged_share(flagged),
-        "antipodal features, less parallel": beyond_parallel(flagged, parallel),
-    }
-    results = {"blob": found.to_results(), "shape": shape_rows(found) + numbers(opposite)}
+    blobs = [found, *(blob(directions_of(one)[0], seed=seed) for one in seeds[1:])]
+    shapes = [shape_of(one, its_blob) for one, its_blob in zip(seeds, blobs, strict=True)]
+    together = {name: over_seeds([shape[name] for shape in shapes]) for name in shapes[0]}
+    results = {"blob": found.to_results(), "shape": numbers(together)}
     return results | ({"hidden": hidden(directions, found, null, seed=seed).to_results()} if power else {})
 
 
-def shape_rows(found: Blob) -> list[dict]:
-    """Numbers of a dictionary that a hypothesis can be about; of the blob, errors by groups of features."""
+def shape_of(seed: Seed, found: Blob) -> dict[str, tuple[float, float, int]]:
+    """Numbers of a dictionary that a hypothesis can be about, each with its error and degrees of freedom; of
+    the blob, errors by groups of features.
+    """
     one = found.within.set_index("t").loc[1.0]
     df = min(GROUPS, found.n_features) - 1
-    rows = {
+    opposites = seed.opposites.features
+    flagged, parallel = (opposites[name].to_numpy() for name in ("flagged", "flagged_parallel"))
+    return {
         "mean square x width": (found.mean_square * found.width, found.mean_square_se * found.width, df),
         "within 1 sd, less matched": (
             one["share"] - one["expected_matched"],
             (one["se"] ** 2 + one["matched_sd"] ** 2 / NULL_DICTIONARIES) ** 0.5,
             df,
         ),
+        "antipodal, dense less others": dense_excess(flagged, directions_of(seed)[1]),
+        "antipodal features": flagged_share(flagged),
+        "antipodal features, less parallel": beyond_parallel(flagged, parallel),
     }
-    return numbers(rows)
+
+
+def over_seeds(found: Sequence[tuple[float, float, int]]) -> tuple[float, float, int]:
+    """One seed's number as it is; of several their mean, with the spread between them as the error, or their
+    own errors if these are larger: shares of few features may agree by chance.
+    """
+    if len(found) == 1:
+        return found[0]
+    means, errors, _ = np.array(found).T
+    error = np.maximum(means.std(ddof=1), (errors**2).mean() ** 0.5)  # NaN stays NaN
+    return float(means.mean()), float(error / len(found) ** 0.5), len(found) - 1
 
 
 def numbers(named: Mapping[str, tuple[float, float, int]]) -> list[dict]:

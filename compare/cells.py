@@ -138,8 +138,15 @@ def n_taking_part(cell: Bool[np.ndarray, "n n"]) -> int:
 
 
 def degrees_of_freedom(cell: Bool[np.ndarray, "n n"]) -> int:
-    """Features that take part less one, and never more than there are pairs less one."""
-    return max(min(n_taking_part(cell), int(cell.sum())) - 1, 0)
+    """Features that take part less one, weighted by what they contribute, and at most the pairs less one.
+
+    Were cosines sums of levels of features, a feature of k pairs would add k^2 to the variance of the mean,
+    and the variance be known to (sum k^2)^2 / sum k^4 terms (Satterthwaite 1946): all features where each has
+    as many pairs, two where two hubs have nearly all.
+    """
+    squares = (cell.sum(0) + cell.sum(1)).astype(np.float64) ** 2
+    terms = squares.sum() ** 2 / max((squares**2).sum(), 1.0)
+    return max(min(int(terms + 1e-9), int(cell.sum())) - 1, 0)
 
 
 def describe(values: Float[np.ndarray, " pairs"], d_eff: float) -> dict:
@@ -223,8 +230,8 @@ def combine_seeds(seeds: Sequence[Cells]) -> Cells:
     """Cells averaged over seeds: the spread between seeds is the error, with t on (seeds - 1) degrees of
     freedom.
 
-    One seed comes back as it is. A cell that is missing in a seed is averaged over the others, and
-    `n_pairs` is the mean count of a seed; `seed_sd` is the spread of the cell's mean between seeds.
+    One seed comes back as it is. A cell that is missing in a seed is averaged over the others; `n_pairs` and
+    `n_features` are the fewest that a seed has; `seed_sd` is the spread of the cell's mean between seeds.
     """
     if not seeds:
         raise ValueError("expected the cells of 1 seed or more, found none: measure a seed first.")
@@ -262,7 +269,7 @@ def combine_rows(rows: Sequence[pd.Series], margin: float | None) -> dict:
             float(np.std(shares, ddof=1) / len(shares) ** 0.5) if len(there) > 1 else np.nan
         )
     for name in ("n_pairs", "n_features"):
-        combined[name] = round(float(np.mean([row[name] for row in rows])))
+        combined[name] = int(min(row[name] for row in rows))
     combined["quantiles"] = {
         q: float(np.mean([row["quantiles"][q] for row in there])) if there else np.nan
         for q in rows[0]["quantiles"]

@@ -384,7 +384,7 @@ def main() -> None:
             raise
         found = f"{error.filename} ({(error.strerror or 'failed').lower()})"
         print(
-            f"cofire: expected to read or write what was asked for, found {found}: mend or name another path.",
+            f"cofire: expected a path to read or write, found {found}: name another.",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from compare.design import Prepared, interaction
+from compare.nulls import shared_moments
 from compare.permutation import moments
 from compare.regress import inverse_of
 
@@ -59,16 +60,16 @@ def random_direction_sd(
 
     A slope is a sum of M_ij cos_ij over pairs whose weights M sum to 0. With cos_ij = (m + v_i)'(m + v_j)
     its variance is tr(C^2) sum of M_ij^2 over pairs + m'Cm sum over features of (sum_j M_ij)^2: exact for
-    draws whose length is 1 on average.
+    draws whose length is 1 on average. m and C are those of the distribution behind the measured directions.
     """
     k = len(prepared.terms)
     gram = prepared.grams.sum(0) / 2
     weights = inverse_of(gram[:k, :k], prepared.terms)
     squares = np.einsum("ka,ab,kb->k", weights, gram[:k, :k], weights)
     rows = prepared.grams[:, 0, :k] @ weights if prepared.effects == "none" else np.zeros((1, k))
-    alive = units[prepared.is_alive].astype(np.float64)
-    mean, covariance = alive.mean(0), np.cov(alive.T)
-    variance = (covariance**2).sum() * squares + mean @ covariance @ mean * (rows**2).sum(0)
+    mean, values, vectors = shared_moments(units[prepared.is_alive])
+    along = values @ (vectors.T @ mean) ** 2
+    variance = (values**2).sum() * squares + along * (rows**2).sum(0)
     return np.sqrt(variance)[1:]
 
 

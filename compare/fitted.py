@@ -30,6 +30,9 @@ class Fit:
     r_squared: float
     """Share explained of the response's variation (with feature effects: of what they leave)."""
 
+    left: pd.Series
+    """Variance over pairs of what feature effects and the other terms leave of each term's regressor."""
+
     covariances: dict[str, pd.DataFrame]
     """naive, hc0 to hc3, dyadic and jackknife, as estimated: `cov` derives the others."""
 

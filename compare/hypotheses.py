@@ -149,27 +149,38 @@ def together(whole: Overall, arm: dict, parts: list[dict]) -> dict:
 def agree(claim: Agreement, hypotheses: Hypotheses, scene: Scene) -> dict:
     """Whether each part's number has the same sign in both arms; both within the margin is the same as well.
 
-    REFUTED where two signs are known and differ, UNDECIDED where one is not known. It has no p-value.
+    REFUTED where no sign is left to both intervals, CONFIRMED where each leaves one and the same, UNDECIDED
+    else. It has no p-value.
     """
     pair = [next(arm for arm in scene.arms if arm["name"] == name) for name in claim.arms]
     parts = [one for one in hypotheses.hypotheses if one.id in claim.parts]
-    signs = [[sign_of(one, arm, scene) for arm in pair] for one in parts]
-    unknown = [one.id for one, both in zip(parts, signs, strict=True) if "unknown" in both]
-    apart = [one.id for one, both in zip(parts, signs, strict=True) if len({*both} - {"unknown"}) == 2]
-    shown = "; ".join(f"{one.id}: {both[0]}, {both[1]}" for one, both in zip(parts, signs, strict=True))
+    signs = [[signs_of(one, arm, scene) for arm in pair] for one in parts]
+    apart = any(not first & second for first, second in signs)
+    same = all(first == second and len(first) == 1 for first, second in signs)
+    shown = "; ".join(
+        f"{one.id}: {in_words(first)}, {in_words(second)}"
+        for one, (first, second) in zip(parts, signs, strict=True)
+    )
     return row_of(claim, " and ".join(claim.arms), "across", "same signs") | {
-        "verdict": REFUTED if apart else UNDECIDED if unknown else CONFIRMED,
+        "verdict": REFUTED if apart else CONFIRMED if same else UNDECIDED,
         "reason": shown,
         "p": None,
     }
 
 
-def sign_of(hypothesis: Hypothesis, arm: dict, scene: Scene) -> str:
-    """below zero, zero (within the margin), above zero; unknown where interval or gate leave it open."""
+SIGNS = ("below zero", "zero", "above zero")
+
+
+def signs_of(hypothesis: Hypothesis, arm: dict, scene: Scene) -> set[str]:
+    """Which of SIGNS an interval leaves open, zero being the margin; all of them where a gate is shut."""
     number = number_of(hypothesis, arm, scene)
     if shut_gate(number, hypothesis, arm, scene):
-        return "unknown"
-    margin = number.get("margin", 0.0)
-    if -margin < number["low"] and number["high"] < margin:
-        return "zero"
-    return "above zero" if number["low"] > 0 else "below zero" if number["high"] < 0 else "unknown"
+        return set(SIGNS)
+    margin, low, high = number.get("margin", 0.0), number["low"], number["high"]
+    reached = (low < -margin, low < margin and high > -margin, high > margin)
+    return {sign for sign, is_open in zip(SIGNS, reached, strict=True) if is_open}
+
+
+def in_words(signs: set[str]) -> str:
+    """What an interval leaves open, as a reader says it."""
+    return "unknown" if len(signs) == len(SIGNS) else " or ".join(sign for sign in SIGNS if sign in signs)

@@ -113,13 +113,18 @@ def cosine_quantile(q: Float[np.ndarray, "..."] | float, d: float | int) -> Floa
 
 
 def effective_dimension(directions: Float[np.ndarray, "n width"]) -> float:
-    """(sum l)^2 / sum l^2 over the eigenvalues l of the second moment of the unit rows; from 1 to width.
+    """One over the mean squared cosine of pairs, at most width: (sum l)^2 / sum l^2 over the eigenvalues l of
+    the second moment of the distribution that the unit rows were drawn from.
 
-    Random directions with this second moment have mean squared cosine 1 / d_eff.
+    The rows' own second moment has a larger sum of squares by having been drawn (without_sampling).
     """
     unit = unit_rows(directions)
-    moment = unit.T.astype(np.float64) @ unit
-    return float(np.trace(moment) ** 2 / (moment**2).sum())
+    n, width = unit.shape
+    moment = unit.T.astype(np.float64) @ unit / n
+    if n == 1:
+        return 1.0
+    mean_square = ((moment**2).sum() - 1 / n) / (1 - 1 / n)
+    return float(1 / max(mean_square, 1 / width))
 
 
 class Matched(NamedTuple):
@@ -143,11 +148,7 @@ def matched(unit: Float[np.ndarray, "n width"], rng: np.random.Generator) -> Mat
     a mean cosine of about .5 on, far above that of dictionaries met so far, such directions have other tails
     than the ones that they match.
     """
-    n, centre = len(unit), shared_mean(unit)
-    cosine = float(centre @ centre)
-    wanted, vectors = np.linalg.eigh(unit.T.astype(np.float64) @ unit / n - np.outer(centre, centre))
-    wanted = wanted.clip(0)
-    wanted = without_sampling(wanted / (wanted.sum() or 1.0), n) * (1 - cosine)
+    centre, wanted, vectors = shared_moments(unit)
     centre = vectors.T @ centre
     noise = rng.standard_normal((4096, len(wanted)))
     squares = noise**2
@@ -166,6 +167,20 @@ def matched(unit: Float[np.ndarray, "n width"], rng: np.random.Generator) -> Mat
         middle += centre - mean
     root = vectors * values**0.5 @ vectors.T
     return Matched((vectors @ middle).astype(np.float32), root.astype(np.float32))
+
+
+def shared_moments(
+    unit: Float[np.ndarray, "n width"],
+) -> tuple[Float[np.ndarray, " width"], Float[np.ndarray, " width"], Float[np.ndarray, "width width"]]:
+    """Mean of the distribution that unit rows were drawn from, eigenvalues and eigenvectors of its
+    covariance; their being a sample of n taken out of both.
+    """
+    centre = shared_mean(unit)
+    moment = unit.T.astype(np.float64) @ unit / len(unit)
+    values, vectors = np.linalg.eigh(moment - np.outer(centre, centre))
+    values = values.clip(0)
+    values = without_sampling(values / (values.sum() or 1.0), len(unit)) * (1 - float(centre @ centre))
+    return centre, values, vectors
 
 
 def shared_mean(unit: Float[np.ndarray, "n width"]) -> Float[np.ndarray, " width"]:

@@ -48,7 +48,7 @@ def variants(
         made = made[np.linalg.norm(made, axis=1) > SHORTEST]
         if len(made) < FEWEST:
             continue
-        found = antipodal(made, n_pairs=1, seed=seed, n_dictionaries=5, flips=199).to_results()
+        found = antipodal(made, n_pairs=1, seed=seed, flips=199).to_results()
         kept = ("share", "expected_share", "features_flagged", "features_flagged_by", "asymmetry_p")
         rows.append({"variant": name, "n_features": len(made)} | {key: found[key] for key in kept})
     return rows

@@ -17,8 +17,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             spread: {similarity_sd, cooccurrence_sd},
             cells: [see below], centred: {mean_cosine, d_eff, cells: with the mean direction taken out},
             difference_in_differences: [see below],
-            regression: [{cooccurrence, similarity, effects, term, sd, estimate, se, se_dyadic, se_naive,
-                          low, high, p, df}],              sd of the term's measures over pairs
+            regression: [{cooccurrence, similarity, effects, term, sd, reliability, estimate, se, se_dyadic,
+                          se_naive, low, high, p, df}],    sd of the term's measures over pairs
             by_seed: [{seed, quantity, mean, se, low, high}]               only where there are several,
             reliability: {co, sim, noise}: of log_odds and js_split over pairs,
             antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged,

@@ -103,6 +103,7 @@ def _estimate(prepared: Prepared) -> Fit:
         effects=prepared.effects,
         df_pairs=df_pairs,
         r_squared=float(1 - squares / (total[y, y] - level)) if total[y, y] > level else float("nan"),
+        left=pd.Series(1 / (n_pairs * inverse.diagonal()), index=terms, name="left"),
         covariances={kind: pd.DataFrame(v, terms, terms) for kind, v in covariances.items()},
     )
 

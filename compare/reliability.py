@@ -1,12 +1,18 @@
 """How much of what the regression explains with is signal, and slopes compared once that is allowed for.
 
 A slope on a noisy measure is too small by the measure's reliability: the share of its variance over pairs
-that another sample of tokens would show again. Slopes of two systems are compared only after division by it,
-and not at all where it is too low to carry that.
+that another sample of tokens would show again. Where feature effects and other regressors take out signal and
+leave the noise, it is the share of what they leave (Carroll et al. 2006, Measurement Error in Nonlinear
+Models, 3.3). Slopes of two systems are compared only after division by it, and not at all where it is too low
+to carry that.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 
 from compare.cells import estimate
 from compare.evidence import Evidence
@@ -16,34 +22,65 @@ from compare.measures import log_odds, self_divergence
 LEAST = 0.5
 """Reliability below which a corrected slope is not believed: the correction would double it."""
 
+LARGE = 50
+"""Mean count from which on the variance of its logarithm is that of a large one."""
+
 FEATURES = 256
 """Features, drawn at random, that the reliability of output similarity is estimated on."""
 
 
+class Reliability(NamedTuple):
+    """How far measures of pairs are more than sampling noise."""
+
+    co: float
+    """Of log_odds over pairs, in [0, 1]."""
+
+    sim: float
+    """Of js_split over pairs, in [0, 1]."""
+
+    noise: float
+    """Divergence of a feature from itself across halves, relative to that between features."""
+
+    variances: dict[str, float]
+    """Of sampling noise over pairs, by measure."""
+
+    def of_slope(self, cooccurrence: str, similarity: str, term: str, left: pd.Series) -> float:
+        """Of what a regression has of a slope's measure, where `left` is the variance it leaves of each; NaN
+        if the measure is not one of these two. Of a product that of both, of a difference the lower.
+        """
+        measures = {"co": cooccurrence, "sim": similarity}
+        shares = {
+            name: float(np.clip(1 - self.variances.get(measure, np.nan) / left[name], 0, 1))
+            for name, measure in measures.items()
+        }
+        if term in shares:
+            return shares[term]
+        if term == "co:sim":
+            return shares["co"] * shares["sim"]
+        return min(shares.values(), key=lambda share: np.nan_to_num(share, nan=-1.0))
+
+
 def reliabilities(
     evidence: Evidence, ids: Int[np.ndarray, " n"], mask: Bool[np.ndarray, "n n"], *, seed: int = 0
-) -> dict[str, float]:
-    """Reliability, in [0, 1], of log_odds (`co`) and of js_split (`sim`) over the pairs of these features;
-    `noise`, the divergence of a feature from itself across halves relative to that between features.
-    """
+) -> Reliability:
+    """Of log_odds and js_split over the pairs of these features."""
     rng = np.random.default_rng(seed)
     some = np.sort(rng.choice(len(ids), min(FEATURES, len(ids)), replace=False))
     even, odd = (half[ids[some]] for half in evidence.output_halves)
     across = js_divergence(even, odd)
     own = self_divergence(evidence, ids[some])
     above = np.triu(mask[np.ix_(some, some)], 1)
-    return {
-        "co": counts_reliability(evidence, ids, mask),
-        "sim": halves_reliability(across, own, above),
-        "noise": float(own.mean() / across[above].mean()),
-    }
+    co, counting = counts_reliability(evidence, ids, mask)
+    sim, halving = halves_reliability(across, own, above)
+    ratio = float(own.mean() / across[above].mean())
+    return Reliability(co, sim, ratio, {"log_odds": counting, "js_split": halving})
 
 
 def halves_reliability(
     across: Float[np.ndarray, "n n"], own: Float[np.ndarray, " n"], above: Bool[np.ndarray, "n n"]
-) -> float:
+) -> tuple[float, float]:
     """Of the mean of JSD(A_i, B_j) and JSD(B_i, A_j): their correlation over pairs, stepped up for two halves
-    (Spearman and Brown).
+    (Spearman and Brown); and the variance of the mean's noise.
 
     The two share no tokens but share how few tokens a feature had, so the levels that go with each feature's
     own divergence between halves are taken out first. 0 where they do not go together.
@@ -53,24 +90,42 @@ def halves_reliability(
     both = np.stack([across[i, j], across[j, i]], axis=1).astype(np.float64)
     left = both - level @ np.linalg.lstsq(level, both, rcond=None)[0]
     r = max(float(np.corrcoef(left.T)[0, 1]), 0.0)
-    return 2 * r / (1 + r)
+    share = 2 * r / (1 + r)
+    return share, float((1 - share) * left.mean(1).var())
 
 
 def counts_reliability(
     evidence: Evidence, ids: Int[np.ndarray, " n"], mask: Bool[np.ndarray, "n n"]
-) -> float:
-    """Of log_odds: one less the variance that counting so many tokens gives it, over the variance it has.
+) -> tuple[float, float]:
+    """Of log_odds: one less the variance that counting so many tokens gives it, over the variance it has; and
+    the former.
 
-    The counting variance is 1 / (cell + 1/2) summed over the four cells of a pair (Gart 1966), tokens taken
-    as independent; where hardly any are expected it is too large, so the reliability errs low.
+    Tokens are taken as independent. The counting variance is that of log(cell + 1/2), summed over the four
+    cells of a pair: 1 / (cell + 1/2) for the three that are large (Gart 1966), and for tokens with both, of
+    which few may be expected, the Poisson variance at what their count and independence together lead one to
+    expect.
     """
     both = np.asarray(evidence.cofiring)[np.ix_(ids, ids)].astype(np.float64)
     counts = np.asarray(evidence.counts)[ids].astype(np.float64)
     only_i, only_j = counts[:, None] - both, counts - both
     neither = evidence.n_tokens - both - only_i - only_j
-    noise = sum(1 / (cell + 0.5) for cell in (both, only_i, only_j, neither))
+    # the mean of a gamma posterior whose prior is exponential around independence
+    expected = (both + 1) / (1 + evidence.n_tokens / np.outer(counts, counts))
+    noise = log_count_variance(expected) + sum(1 / (cell + 0.5) for cell in (only_i, only_j, neither))
     above = np.triu(mask, 1)
-    return float(np.clip(1 - noise[above].mean() / log_odds(evidence, ids, ids)[above].var(), 0, 1))
+    counting = float(noise[above].mean())
+    return float(np.clip(1 - counting / log_odds(evidence, ids, ids)[above].var(), 0, 1)), counting
+
+
+def log_count_variance(expected: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Variance of log(X + 1/2), X a Poisson count with this mean; 1 / mean where that is large."""
+    means = np.concatenate([np.linspace(0, 5, 101), np.linspace(5, LARGE, 101)[1:]])
+    x = np.arange(4 * LARGE)
+    weights = stats.poisson.pmf(x, means[:, None])
+    first, second = weights @ np.log(x + 0.5), weights @ np.log(x + 0.5) ** 2
+    return np.where(
+        expected < LARGE, np.interp(expected, means, second - first**2), 1 / np.maximum(expected, LARGE)
+    )
 
 
 def comparison(arms: list[dict], specification: tuple[str, str, str]) -> list[dict]:
@@ -91,14 +146,19 @@ def comparison(arms: list[dict], specification: tuple[str, str, str]) -> list[di
 
 def corrected(arm: dict, specification: tuple[str, str, str], term: str) -> dict:
     """A slope and its error divided by the reliability of what it is on; or a `problem`."""
-    share = arm["reliability"][term]
-    if not share >= LEAST:
-        return {"problem": f"reliability {share:.2f} in {arm['name']}, {LEAST:g} is asked for"}
     for row in arm["regression"]:
         if (row["cooccurrence"], row["similarity"], row["effects"], row["term"]) == (*specification, term):
+            share = row["reliability"]
+            if is_unreliable(share) or share != share:
+                return {"problem": f"reliability {share:.2f} in {arm['name']}, {LEAST:g} is asked for"}
             number = estimate(row["estimate"] / share, row["se"] / share, row["df"])
             return number | {"reliability": share}
     return {"problem": f"no slope {' '.join(specification)} {term} was estimated in {arm['name']}"}
+
+
+def is_unreliable(share: float | None) -> bool:
+    """Whether a slope's measure is known to be too noisy for its size to mean anything."""
+    return share is not None and share < LEAST
 
 
 def compared(toy: dict, real: dict) -> dict:

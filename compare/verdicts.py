@@ -7,7 +7,8 @@ import numpy as np
 
 from compare.cells import estimate
 from compare.claims import CELL_MEANS, Gates, Hypothesis, Quantity
-from compare.reliability import corrected
+from compare.names import SLOPES
+from compare.reliability import LEAST, corrected, is_unreliable
 
 CONFIRMED, REFUTED, UNDECIDED = "CONFIRMED", "REFUTED", "UNDECIDED"
 P_VALUE = {"< 0": "p_below", "> 0": "p_above", "= 0": "p_equivalence"}
@@ -45,22 +46,24 @@ def verdict(hypothesis: Hypothesis, arm: dict, scene: Scene) -> dict:
     controls = scene.controls_of(arm) if hypothesis.beyond_controls else []
     must = hypothesis.beyond_controls and arm["group"] in scene.gates.controlled
     if said == CONFIRMED and hypothesis.claim in SIDE and (controls or must):
-        doubt = not_beyond(number, hypothesis, controls, scene)
+        doubt = not_beyond(arm, hypothesis, controls, scene)
         if doubt:
             return {"verdict": UNDECIDED, "reason": f"{reason}; but {doubt}", "p": p}
         reason += f"; beyond {' and '.join(control['name'] for control in controls)} as well"
     return {"verdict": said, "reason": reason, "p": p}
 
 
-def number_of(hypothesis: Hypothesis, arm: dict, scene: Scene) -> dict:
+def number_of(hypothesis: Hypothesis, arm: dict, scene: Scene, *, beside_others: bool = False) -> dict:
     """What a hypothesis is about: mean, se, low, high, df, p-values, or a `problem` in words.
 
-    Numbers of different arms are independent, so their variances add. Of one arm's numbers how they depend
-    is not kept, so their errors add: no dependence makes the error of a sum larger.
+    Numbers of different arms are taken as independent, so their variances add; a surrogate has the directions
+    of its arm, which makes the error of their difference too large and never too small. Of one arm's numbers
+    how they depend is not kept, so their errors add: no dependence makes the error of a sum larger. Slopes
+    that are held against others are divided by the reliability of their measures first.
     """
-    parts = parts_of(hypothesis, arm, scene)
+    parts = parts_of(hypothesis, arm, scene, beside_others)
     margin = None
-    if hypothesis.margin is not None or hypothesis.measure in CELL_MEANS or hypothesis.per_sd:
+    if hypothesis.margin is not None or hypothesis.has_margin:
         margin = scene.margin if hypothesis.margin is None else hypothesis.margin
         margin *= geometry_of(hypothesis, arm)["d_eff"] ** -0.5 if hypothesis.has_margin else 1
     if len(parts) == 1 and hypothesis.times == 1:
@@ -83,21 +86,24 @@ def with_margin(number: dict, margin: float | None) -> dict:
     return estimate(number["mean"], number["se"], number["df"], margin)
 
 
-def parts_of(hypothesis: Hypothesis, arm: dict, scene: Scene) -> list[tuple[Quantity, dict, str]]:
+def parts_of(
+    hypothesis: Hypothesis, arm: dict, scene: Scene, beside_others: bool
+) -> list[tuple[Quantity, dict, str]]:
     """The number itself and those taken off, each with the arm that it comes from."""
     first, *others = hypothesis.quantities
-    parts = [(first, find(first, arm), arm["name"])]
+    beside_others |= bool(others)
+    parts = [(first, find(first, arm, beside_others), arm["name"])]
     for one in others:
         owner = arm if one.arm in ("", first.arm) else scene.named(one.arm, arm)
         if owner is None:
             parts.append((one, {"problem": "this arm was not run"}, one.arm))
         else:
-            parts.append((one, find(one, owner), owner["name"]))
+            parts.append((one, find(one, owner, beside_others), owner["name"]))
     return parts
 
 
-def find(quantity: Quantity, arm: dict) -> dict:
-    """A number of an arm with its error, or a `problem` in words."""
+def find(quantity: Quantity, arm: dict, beside_others: bool) -> dict:
+    """A number of an arm with its error, or a `problem` in words; a slope beside others is corrected."""
     if quantity.is_cell:
         cell = find_cell(quantity, arm)
         if quantity.measure in CELL_MEANS or cell["problem"]:
@@ -123,11 +129,25 @@ def find(quantity: Quantity, arm: dict) -> dict:
         return {"problem": f"no shape {quantity.shape!r} was measured in this arm"}
     if quantity.measure == "corrected slope":
         return corrected(arm, quantity.slope[:3], quantity.slope[3])
-    for row in arm["regression"]:
-        if tuple(row[key] for key in SLOPE_KEYS) == quantity.slope:
-            unit = row["sd"] if quantity.per_sd else 1.0
-            return estimate(unit * row["estimate"], unit * row["se"], row["df"])
-    return {"problem": f"no slope {' '.join(quantity.slope)} was estimated in this arm"}
+    row = slope_row(quantity, arm)
+    if row is None:
+        return {"problem": f"no slope {' '.join(quantity.slope)} was estimated in this arm"}
+    unit, share = row["sd"] if quantity.per_sd else 1.0, row["reliability"]
+    if beside_others and known_share(row) and not is_unreliable(share) and quantity.slope[3] in SLOPES:
+        # noise makes a slope smaller by the share, and a standard deviation larger by its root
+        unit /= share**0.5 if quantity.per_sd else share
+    return estimate(unit * row["estimate"], unit * row["se"], row["df"])
+
+
+def slope_row(quantity: Quantity, arm: dict) -> dict | None:
+    """The row of an arm's regressions that a slope names."""
+    rows = (row for row in arm["regression"] if tuple(row[key] for key in SLOPE_KEYS) == quantity.slope)
+    return next(rows, None)
+
+
+def known_share(row: dict) -> bool:
+    """Whether it is known how reliable a slope's measures are."""
+    return row["reliability"] is not None and row["reliability"] == row["reliability"]
 
 
 def find_cell(quantity: Quantity, arm: dict) -> dict:
@@ -155,9 +175,10 @@ def shut_gate(number: dict, hypothesis: Hypothesis, arm: dict, scene: Scene) -> 
     if number.get("problem"):
         return number["problem"]
     first, *others = hypothesis.quantities
+    sizes = bool(others) or hypothesis.claim == "= 0" or first.slope[3] == "sim - co"
     for one in (first, *others):
         owner = arm if one.arm in ("", first.arm) else scene.named(one.arm, arm)
-        reason = too_little(one, owner, scene)
+        reason = too_little(one, owner, scene) or (too_noisy(one, owner) if sizes else None)
         if reason:
             return reason if owner is arm else f"{owner['name']}: {reason}"
     if not number["low"] <= number["high"]:
@@ -172,22 +193,47 @@ def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
         return (
             "features of a signed dictionary fire in both senses, so that the sign of a cosine means nothing"
         )
-    cell = find_cell(quantity, arm) if quantity.is_cell else {}
-    for what, found, asked in (
-        ("pairs are in this cell", cell.get("n_pairs"), gates.min_pairs),
-        ("features take part in this cell", cell.get("n_features"), gates.min_features),
-        ("features are alive", arm.get("n_alive"), gates.min_alive),
-    ):
-        if found is not None and found < asked:
+    few = [("features are alive", arm["n_alive"], gates.min_alive)] if "n_alive" in arm else []
+    for cell in cells_behind(quantity, arm):
+        which = "this cell" if quantity.is_cell else f"{cell['cooccurrence']}, {cell['similarity']}"
+        few.append((f"pairs are in {which}", cell["n_pairs"], gates.min_pairs))
+        few.append((f"features take part in {which}", cell["n_features"], gates.min_features))
+    for what, found, asked in few:
+        if found < asked:
             return f"only {found:,} {what}, {asked:,} are asked for"
     spread = arm["spread"]["similarity_sd"] if quantity.measure not in ("shape", "rule") else np.inf
     if spread < gates.min_similarity_sd:
         return f"output similarity hardly varies: sd {spread:.4f}, {gates.min_similarity_sd:g} is asked for"
     if arm["group"] != "real":  # a toy's truth is known, and a control is made to be bad at language
         return None
+    if quantity.measure not in ("shape", "rule") and is_unreliable(arm["reliability"]["sim"]):
+        return (
+            f"output similarity is mostly sampling noise: reliability {arm['reliability']['sim']:.2f}, "
+            f"{LEAST:g} is asked for"
+        )
     behind = [model for model in scene.models if model["name"] in arm["models"]]
     weak = [*weak_models(arm, behind, gates), *weak_dictionaries(arm, behind, gates), *blind(arm, gates)]
     return "; ".join(weak) or None
+
+
+def cells_behind(quantity: Quantity, arm: dict) -> list[dict]:
+    """The cells that a number is made of."""
+    if quantity.is_cell:
+        return [find_cell(quantity, arm)]
+    if quantity.measure != "difference in differences":
+        return []
+    return [cell for cell in arm["cells"] if cell["cooccurrence"] in ("co-occurring", quantity.against)]
+
+
+def too_noisy(quantity: Quantity, arm: dict) -> str | None:
+    """Why the size of a slope says nothing: its measures are mostly sampling noise."""
+    row = slope_row(quantity, arm) if quantity.measure == "slope" else None
+    if row is None or not is_unreliable(row["reliability"]):
+        return None
+    return (
+        f"{' '.join(quantity.slope)} rests on measures of reliability {row['reliability']:.2f}, {LEAST:g} is "
+        "asked for: noise makes any slope small"
+    )
 
 
 def weak_models(arm: dict, behind: Sequence[dict], gates: Gates) -> list[str]:
@@ -287,19 +333,24 @@ def by_interval(number: dict, claim: str) -> tuple[str, str]:
     return UNDECIDED, f"{shown} holds both signs"
 
 
-def not_beyond(number: dict, hypothesis: Hypothesis, controls: Sequence[dict], scene: Scene) -> str | None:
+def not_beyond(arm: dict, hypothesis: Hypothesis, controls: Sequence[dict], scene: Scene) -> str | None:
     """Which control shows the same, or why none can be compared; None where the number stands beyond all."""
     if not controls:
         return "no control stands beside this arm, so the sign may be the method's own"
     sign = 1 if hypothesis.claim == "> 0" else -1
+    number = number_of(hypothesis, arm, scene, beside_others=True)
     for control in controls:
-        other = number_of(hypothesis, control, scene)
+        other = number_of(hypothesis, control, scene, beside_others=True)
         excess = {}
         if not other.get("problem"):
             error = (number["se"] ** 2 + other["se"] ** 2) ** 0.5
             excess = estimate(number["mean"] - other["mean"], error, min(number["df"], other["df"]))
         if not excess or not excess["low"] <= excess["high"]:
             return f"{control['name']} has no number to compare with"
+        for one in hypothesis.quantities:
+            small = None if one.arm else too_little(one, control, scene) or too_noisy(one, control)
+            if small:
+                return f"{control['name']} cannot be compared with: {small}"
         if min(sign * excess["low"], sign * excess["high"]) <= 0:
             return (
                 f"{control['name']} shows {other['mean']:+.4f}, and the excess over it, "

@@ -202,7 +202,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
             )
         ],
         **({"by_seed": by_seed(generator, means, error, seeds)} if seeds > 1 else {}),
-        "reliability": {"co": 0.9 if group == "toy" else 0.6, "sim": 0.8 if seeds > 1 else 0.4, "noise": 0.1},
+        "reliability": {"co": 0.9 if group == "toy" else 0.6, "sim": 0.8, "noise": 0.1},
         "antipodal": antipodal(generator, n_features, real),
         **({"causal": CAUSAL} if real else {}),
         "blob": blob(n_features, width),
@@ -290,6 +290,7 @@ def slope(specification, term, value, error) -> dict:
     return dict(zip(("cooccurrence", "similarity", "effects"), specification, strict=True)) | {
         "term": term,
         "sd": {"co": 0.4, "sim": 0.03, "co:sim": 0.012}.get(term, 1.0),
+        "reliability": 1.0 if specification[:2] == ("log_odds", "js_split") else float("nan"),
         "estimate": value,
         "se": 3 * error,
         "se_dyadic": 2.5 * error,

@@ -151,7 +151,9 @@ def test_a_line_has_no_null():
 
 
 def test_the_effective_dimension_counts_equal_axes():
-    assert effective_dimension(np.eye(8)[:5] * 3.0) == pytest.approx(5)
+    both_ways = np.concatenate([np.eye(8)[:5], -np.eye(8)[:5]])
+    assert effective_dimension(np.tile(both_ways, (200, 1))) == pytest.approx(5, rel=0.005)
+    assert effective_dimension(np.eye(8)[:5] * 3.0) == pytest.approx(8)  # orthogonal: as many as there are
     assert effective_dimension(np.tile([[3.0, 4.0]], (9, 1))) == pytest.approx(1)
 
 
@@ -205,3 +207,10 @@ def test_the_matched_density_is_a_density_whose_mean_square_is_that_of_the_secon
     # 800 draws of about ten effective dimensions: their own second moment errs by a few percent
     assert (density * middles**2 * np.diff(edges)).sum() == pytest.approx(expected, rel=0.05)
     np.testing.assert_array_equal(density, matched_density(directions, edges, seed=1))
+
+
+@pytest.mark.parametrize(("n", "width"), [(512, 512), (1024, 256), (100, 400)])
+def test_random_directions_have_all_dimensions_however_few_were_drawn(n, width):
+    """Their own second moment alone would have n width / (n + width) of them."""
+    drawn = np.random.default_rng(n).standard_normal((n, width)).astype(np.float32)
+    assert effective_dimension(drawn) == pytest.approx(width, rel=0.03)

@@ -1,5 +1,7 @@
 """Reliability where the truth is known, and what is compared and what is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from example_results import example_results
@@ -7,7 +9,15 @@ from synthetic import planted_system
 
 from compare.evidence import measure
 from compare.measures import log_odds
-from compare.reliability import LEAST, comparison, counts_reliability, halves_reliability, reliabilities
+from compare.regress import fit
+from compare.reliability import (
+    LEAST,
+    Reliability,
+    comparison,
+    counts_reliability,
+    halves_reliability,
+    reliabilities,
+)
 
 DEFAULT = ("log_odds", "js_split", "product")
 
@@ -20,14 +30,15 @@ def test_the_reliability_of_two_halves_is_that_of_their_mean(noise):
     across = signal + signal.T + noise * rng.normal(size=(120, 120))
     own = rng.random(120)
     across = across + 3 * (own[:, None] + own)  # few tokens raise both halves: no signal
-    found = halves_reliability(across, own, np.triu(np.ones((120, 120), bool), 1))
+    found, variance = halves_reliability(across, own, np.triu(np.ones((120, 120), bool), 1))
     assert found == pytest.approx(1 / (1 + noise**2 / 2), abs=0.04)  # 7,140 pairs: r is known to .012
+    assert variance == pytest.approx(noise**2 / 2, abs=0.04 * (1 + noise**2 / 2))
 
 
 def test_pure_noise_has_no_reliability():
     rng = np.random.default_rng(1)
     own = rng.random(100)
-    found = halves_reliability(rng.normal(size=(100, 100)), own, np.triu(np.ones((100, 100), bool), 1))
+    found, _ = halves_reliability(rng.normal(size=(100, 100)), own, np.triu(np.ones((100, 100), bool), 1))
     assert found < 0.06
 
 
@@ -37,7 +48,7 @@ def test_the_reliability_of_counts_is_what_two_samples_of_tokens_share():
     ids, mask = np.arange(40), ~np.eye(40, dtype=bool)
     i, j = np.triu_indices(40, 1)
     shared = np.corrcoef(log_odds(first, ids, ids)[i, j], log_odds(second, ids, ids)[i, j])[0, 1]
-    assert counts_reliability(first, ids, mask) == pytest.approx(shared, abs=0.05)
+    assert counts_reliability(first, ids, mask)[0] == pytest.approx(shared, abs=0.05)
 
 
 def halved(system, half):
@@ -51,24 +62,25 @@ def test_more_tokens_are_more_reliable():
     ids, mask = np.arange(32), ~np.eye(32, dtype=bool)
     systems = [planted_system(n=32, effect=None, n_tokens=n) for n in (512, 8192)]
     few, many = (reliabilities(measure(system), ids, mask) for system in systems)
-    assert few["co"] < many["co"] > 0.9
-    assert few["sim"] < many["sim"]
-    assert few["noise"] > many["noise"]
+    assert few.co < many.co > 0.9
+    assert few.sim < many.sim
+    assert few.noise > many.noise
 
 
 def world(reliability):
     made = example_results()
     arms = [made["arms"][0], made["arms"][3]]
     for arm in arms:
-        arm["reliability"] = {"co": reliability, "sim": 1.0, "noise": 0.1}
         for row in arm["regression"]:
-            row |= {"estimate": 0.2, "se": 0.01}
+            share = reliability if row["term"] == "co" else 1.0
+            row |= {"estimate": 0.2, "se": 0.01, "reliability": share}
     return arms
 
 
 def test_slopes_are_divided_by_their_reliability_before_they_are_compared():
     arms = world(0.8)
-    arms[1]["reliability"]["co"] = 0.5
+    for row in arms[1]["regression"]:
+        row["reliability"] = 0.5 if row["term"] == "co" else 1.0
     co, sim = comparison(arms, DEFAULT)
     assert (co["toy_mean"], co["real_mean"]) == pytest.approx((0.25, 0.4))
     assert co["mean"] == pytest.approx(-0.15)
@@ -83,3 +95,50 @@ def test_slopes_that_the_correction_cannot_carry_are_not_comparable(reliability)
     assert co["problem"].startswith("not comparable: reliability")
     assert "mean" not in co
     assert sim["problem"] is None
+
+
+@pytest.mark.parametrize(("levels", "tied"), [(0.0, 0.6), (0.6, 0.6), (0.9, 0.5)])
+def test_a_slope_with_feature_effects_is_corrected_by_what_these_leave_of_its_measure(levels, tied):
+    """A cosine of .1 a unit of true log odds, read off counts: levels of features are signal that feature
+    effects take out, so that the reliability of all of the measure would correct too little.
+    """
+    rng = np.random.default_rng(5)
+    n, n_tokens, found = 150, 6000, []
+    made = measure(planted_system(n=n, vocab=8, effect=None, n_tokens=256))
+    for _ in range(4):
+        truth, both, counts = counted(rng, n, n_tokens, levels, tied)
+        evidence = replace(made, counts=counts, cofiring=both, n_tokens=n_tokens)
+        ids, mask = np.arange(n), ~np.eye(n, dtype=bool)
+        whole, variance = counts_reliability(evidence, ids, mask)
+        cosine, similarity = 0.1 * truth + 0.02 * symmetric(rng, n), symmetric(rng, n)
+        measure_of = log_odds(evidence, ids, ids)
+        fitted = fit(cosine, measure_of, similarity, effects="product", activity=np.log(counts))
+        known = Reliability(whole, 1.0, 0.0, {"log_odds": variance})
+        share = known.of_slope("log_odds", "js", "co", fitted.left)
+        found.append((fitted.params["co"] / share, fitted.params["co"] / whole))
+        assert np.isnan(known.of_slope("log_odds", "js", "sim", fitted.left))
+    corrected, by_the_whole = np.mean(found, axis=0)
+    assert corrected == pytest.approx(0.1, abs=0.008)
+    assert (by_the_whole < 0.09) == (levels > 0)
+
+
+def counted(rng, n, n_tokens, levels, tied):
+    """True log odds ratio of every pair, tokens with both, and tokens with each."""
+    rates = np.exp(rng.normal(-3.2, 0.5, size=n)).clip(0.01, 0.2)
+    level = levels * rng.normal(size=n)
+    truth = level[:, None] + level + tied * symmetric(rng, n)
+    odds, p, q = np.exp(truth), rates[:, None], rates[None]
+    total = 1 + (p + q) * (odds - 1)
+    np.fill_diagonal(odds, 2.0)
+    joint = (total - np.sqrt(total**2 - 4 * odds * (odds - 1) * p * q)) / (2 * (odds - 1))
+    counts = np.rint(rates * n_tokens).astype(int)
+    both = np.triu(rng.binomial(n_tokens, np.triu(joint, 1).clip(0, 1)), 1)
+    both = np.minimum(both + both.T, np.minimum.outer(counts, counts))
+    np.fill_diagonal(both, counts)
+    return truth, both, counts
+
+
+def symmetric(rng, n):
+    """Standard normal values of pairs."""
+    values = rng.normal(size=(n, n))
+    return np.triu(values, 1) + np.triu(values, 1).T

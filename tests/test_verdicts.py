@@ -219,7 +219,9 @@ def test_slopes_are_compared_after_correction_for_reliability_or_not_at_all(real
     """.64 / .8 in the toy; .4 / .5 is the same, .8 / .5 is not, and .4 is too unreliable to say."""
     made = world(slopes={(ROOM, CO): 0.64, (LM, CO): real})
     arms = {arm["name"]: arm for arm in made["arms"]}
-    arms[ROOM]["reliability"]["co"], arms[LM]["reliability"]["co"] = 0.8, share
+    for name, known in ((ROOM, 0.8), (LM, share)):
+        for row in arms[name]["regression"]:
+            row["reliability"] = known
     about = {"measure": "corrected slope", "slope": CO, "arm": ROOM, "less": ({"arm": LM},), "margin": 0.01}
     verdict_, reason = said(made, ROOM, **about, claim="= 0")
     assert verdict_ == verdict
