@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from real.activation_store import ActivationStore
-from real.config import RealConfig, SAEConfig
+from real.config import RealConfig, SAEConfig, sae_folder
 from real.language_model import LanguageModel, Replacement
 from real.sae import SAE
 from real.sae_files import add_metadata, load_sae
@@ -126,18 +126,28 @@ def train_on_model(
 
 
 def record_agreement(first: Path, second: Path, config: RealConfig) -> Agreement:
-    """Agreement of two SAEs over features that fire on the text; kept with the first one's quality."""
+    """Agreement of two SAEs over features that fire on the text; kept with the first one's quality.
+
+    The second may be a bundled one's name.
+    """
     model = LanguageModel.load(config.model_source, device=config.device, name=config.model)
     blocks = token_blocks(
         read_text(config.text_file, split=config.split), model.tokenizer, context=config.context
     )
     blocks = sample_blocks(blocks, N_HELD_OUT, seed=config.seed)
-    alive = []
-    for folder in (first, second):
+    alive, is_signed = [], False
+    for folder in (first, sae_folder(str(second))):
         sae = load_sae(folder, device=config.device)
-        alive.append(sae.W_dec[firing_counts(sae, site_activations(model, blocks, config)) > 0])
-    found = agreement(*alive, generator=generator(config.seed, 0))
-    quality = load_sae(first).metadata.get("quality", {})
+        is_signed |= sae.is_signed
+        fires = firing_counts(sae, site_activations(model, blocks, config)) > 0
+        if not fires.any():
+            raise ValueError(
+                f"expected features that fire on the text, found none in {folder}: is it of this model, and "
+                "of the site in [reads]?"
+            )
+        alive.append(sae.W_dec.cpu()[fires])
+    found = agreement(*alive, signed=is_signed, generator=generator(config.seed, 0))
+    quality = load_sae(first).metadata.get("quality") or {}
     add_metadata(first, {"quality": quality | {"agreement": found.mean, "agreement_null": found.null_mean}})
     return found
 
