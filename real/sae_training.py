@@ -38,14 +38,14 @@ def train_sae(
     """
     check_replaceable(out)
     scratch, reads = out.with_name(out.name + ".training"), reads or {}
-    scratch.mkdir(parents=True, exist_ok=True)
-    strangers = {path.name for path in scratch.iterdir()} - {CHECKPOINT_FILE, UNFINISHED_FILE, LOG_FILE}
-    if strangers:
+    found = {path.name for path in scratch.iterdir()} if scratch.is_dir() else set()
+    if strangers := found - {CHECKPOINT_FILE, UNFINISHED_FILE, LOG_FILE}:
         raise ValueError(
             f"expected a checkpoint or nothing in {scratch}, which is removed at the end, found "
             f"{min(strangers)}: move that, or name another folder for the SAE."
         )
     state = State.resume(config, scratch / CHECKPOINT_FILE, reads) or State.start(config, source)
+    scratch.mkdir(parents=True, exist_ok=True)
     started, first_step = time.monotonic(), state.step
     per_part = config.part // config.batch
     rows, loaded = torch.empty(0), -1

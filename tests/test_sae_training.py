@@ -320,3 +320,4 @@ def test_configs_that_make_no_sense_are_refused(wrong):
 def test_activations_of_zero_are_refused(tmp_path):
     with pytest.raises(ValueError, match="finite and not all zero"):
         train_sae(lambda part, n_rows: torch.zeros(n_rows, WIDTH), SMALL, tmp_path / "sae")
+    assert not list(tmp_path.iterdir())
