@@ -291,7 +291,7 @@ def test_saving_replaces_nothing_but_an_sae(tmp_path):
     assert (tmp_path / "file").read_text() == "a letter"
 
 
-@pytest.mark.parametrize("name", [".", "..", "/"])
+@pytest.mark.parametrize("name", [".", ".."])
 def test_a_folder_that_cannot_be_replaced_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="expected a folder with a name of its own"):
