@@ -26,7 +26,10 @@ class RealConfig:
     """Where the SAE reads, as TransformerLens names it, or a module's path in the model."""
 
     sae: str = "topk-4096-seed0"
-    """SAE: a bundled name, a folder that SAELens or `cofire train-sae` wrote, or saelens:RELEASE:SAE_ID."""
+    """SAE: a folder that SAELens or `cofire train-sae` wrote, a bundled name, or saelens:RELEASE:SAE_ID.
+
+    A folder called like a bundled SAE is the one that is read, if it holds cfg.json.
+    """
 
     text: str = "bundled"
     """Text: "bundled", or a .txt, .jsonl or .jsonl.xz file."""
@@ -123,7 +126,7 @@ class SAEConfig:
     """trained, or frozen at random rows: isotropic, or matched to another SAE's mean and covariance."""
 
     matched_to: str = ""
-    """The SAE that a matched decoder is like: a bundled one's name, or a folder."""
+    """The SAE that a matched decoder is like: a folder, a bundled one's name, or saelens:RELEASE:SAE_ID."""
 
     n_activations: int = 6_000_000
     """How many activations are trained on, repeats counted."""
@@ -147,7 +150,10 @@ class SAEConfig:
     """A feature that fired in none of the last so many steps is silent, and is helped to fire again."""
 
     revival: float = 1 / 32
-    """Weight of the loss with which silent features learn to explain what others leave (topk, abstopk)."""
+    """Weight of the loss with which silent features learn to explain what others leave (topk, abstopk).
+
+    At 0 they are left alone.
+    """
 
     revival_k: int = 64
     """How many silent features take part in that on a token."""
@@ -177,6 +183,9 @@ class SAEConfig:
                 f"expected k from 1 to n_features, found k={self.k} and "
                 f"n_features={self.n_features}: lower k."
             )
+        for name in ("silent_steps", "revival_k", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of 1 or more, found {getattr(self, name)}: raise {name}.")
         if self.part % self.batch or self.n_activations < self.batch or self.batch < 1:
             raise ValueError(
                 f"expected part a multiple of batch and n_activations of a batch or more, found "
@@ -196,8 +205,12 @@ class SAEConfig:
 
 
 def sae_folder(name: str) -> Path:
-    """The folder of a bundled SAE of that name, of one of SAELens' releases, or else what the name is."""
+    """Where the SAE of a name lies: in a folder, among the bundled ones, or in one of SAELens' releases.
+
+    A folder that holds cfg.json comes before the bundled SAE of its name; with a separator in it, a name is
+    that of a folder.
+    """
     if name.startswith(PREFIX):
         return release_folder(name)
-    bundled = BUNDLED / "saes" / name
-    return bundled if bundled.is_dir() else Path(name)
+    bundled = {folder.name: folder for folder in (BUNDLED / "saes").iterdir()}
+    return Path(name) if name not in bundled or (Path(name) / "cfg.json").is_file() else bundled[name]

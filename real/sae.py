@@ -19,7 +19,7 @@ ARCHITECTURES = {
 GROUP = 16
 """Features whose largest pre-activation is looked at before any of them."""
 
-NORMALISATIONS = ("none", "centred", "layer_norm", "constant_norm_rescale")
+NORMALISATIONS = ("none", "layer_norm", "constant_norm_rescale")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,6 +44,8 @@ class SAE:
     r_mag: Float[Tensor, " features"] | None = None
     apply_b_dec_to_input: bool = True
     normalize_activations: str = "none"
+    is_centred: bool = False
+    """Whether each token's mean over the width is taken off first, as it was in the model trained on."""
     metadata: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ class SAE:
                 f"expected activations of width {self.width}, which the SAE reads, found width "
                 f"{site.shape[-1]} at the site: model, site and SAE do not belong together."
             )
-        if self.normalize_activations == "none":
+        if self._is_plain():
             return site
         shift, scale, floor = self._frame(site)
         return (site - shift) / (scale + floor)
@@ -81,7 +83,7 @@ class SAE:
         self, read: Float[Tensor, "tokens width"], site: Float[Tensor, "tokens width"]
     ) -> Float[Tensor, "tokens width"]:
         """What lies on the scale of `read`, brought back to the scale of the site's own activations."""
-        if self.normalize_activations == "none":
+        if self._is_plain():
             return read
         shift, scale, _ = self._frame(site)
         return read * scale + shift
@@ -119,14 +121,18 @@ class SAE:
     def _magnitude_bias(self) -> Float[Tensor, " features"]:
         return self.b_mag + (self._bias - self.b_enc) * self.r_mag.exp()
 
+    def _is_plain(self) -> bool:
+        return self.normalize_activations == "none" and not self.is_centred
+
     def _frame(self, site: Float[Tensor, "tokens width"]) -> tuple[Tensor | float, Tensor | float, float]:
         """What is subtracted from each token, what it is divided by, and what SAELens adds to the divisor."""
-        mean = site.mean(-1, keepdim=True)
-        if self.normalize_activations == "centred":
-            return mean, 1.0, 0.0
-        if self.normalize_activations == "layer_norm":
+        is_layer_norm = self.normalize_activations == "layer_norm"
+        mean = site.mean(-1, keepdim=True) if self.is_centred or is_layer_norm else 0.0
+        if is_layer_norm:
             return mean, (site - mean).std(-1, keepdim=True), 1e-5
-        return 0.0, site.norm(dim=-1, keepdim=True) / self.width**0.5, 0.0
+        if self.normalize_activations == "constant_norm_rescale":
+            return mean, (site - mean).norm(dim=-1, keepdim=True) / self.width**0.5, 0.0
+        return mean, 1.0, 0.0
 
 
 def top_k(

@@ -13,8 +13,19 @@ from real.sae import ARCHITECTURES, SAE
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae_weights.safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
-FOLDED = ("expected_average_only_in", "covariance_whitening")
-"""Normalisations that SAELens folds into the weights when it saves: nothing is left to do on reading."""
+LOG_FILE = "training.jsonl"
+SCALER_FILE = "activation_scaler.json"
+"""What SAELens writes beside an SAE that it is still training: the factor on what the SAE reads."""
+
+FOLDED_LAST = ("expected_average_only_in", "covariance_whitening")
+"""Normalisations that SAELens folds into the weights when training ends; its config then says "none"."""
+
+SAELENS_VERSION = "6.0.0"
+"""Whose layout is written: of a config that names no version, SAELens drops the metadata that are ours."""
+
+STREAM_SITES = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out")
+RMS_MODELS = ("gemma", "llama", "mistral", "mixtral", "phi-3", "qwen", "yi-")
+"""How models with RMS norms are called, whose writing weights TransformerLens never centres."""
 
 
 def load_sae(folder: Path, *, device: str = "cpu") -> SAE:
@@ -24,9 +35,10 @@ def load_sae(folder: Path, *, device: str = "cpu") -> SAE:
     """
     config = read_config(folder)
     tensors = {name: tensor.to(device, torch.float32) for name, tensor in read_weights(folder).items()}
-    architecture = _architecture(config)
+    architecture, normalisation = _architecture(config), _normalisation(config)
     if "b_gate" in tensors:
         tensors["b_enc"] = tensors.pop("b_gate")
+    _drop_finetuning(tensors)
     wanted = {"W_enc", "W_dec", "b_enc", "b_dec", *ARCHITECTURES.get(architecture, ())}
     if set(tensors) != wanted:
         raise ValueError(
@@ -35,6 +47,11 @@ def load_sae(folder: Path, *, device: str = "cpu") -> SAE:
             "do not belong together."
         )
     _check_sizes(config, tensors, folder)
+    if normalisation in FOLDED_LAST:
+        scale = _scale(folder, normalisation)
+        tensors["W_enc"] = tensors["W_enc"] * scale
+        tensors["W_dec"], tensors["b_dec"] = tensors["W_dec"] / scale, tensors["b_dec"] / scale
+        normalisation = "none"
     if config.get("rescale_acts_by_decoder_norm", False):
         norms = tensors["W_dec"].norm(dim=1)
         tensors["W_dec"] = tensors["W_dec"] / norms[:, None]
@@ -43,9 +60,10 @@ def load_sae(folder: Path, *, device: str = "cpu") -> SAE:
     return SAE(
         architecture=architecture,
         **tensors,
-        k=config.get("k") or (config.get("activation_fn_kwargs") or {}).get("k"),
+        k=_k(config),
         apply_b_dec_to_input=config.get("apply_b_dec_to_input", True),
-        normalize_activations=_normalisation(config),
+        normalize_activations=normalisation,
+        is_centred=_is_centred(_metadata(config)),
         metadata=_metadata(config),
     )
 
@@ -53,10 +71,12 @@ def load_sae(folder: Path, *, device: str = "cpu") -> SAE:
 def save_sae(sae: SAE, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write an SAE so that SAELens loads it; the folder appears whole or not at all, replacing an older one.
 
-    `dtype` is that of the numbers on disk; they are computed with in float32 whatever it is.
+    `dtype` is that of the numbers on disk; they are computed with in float32 whatever it is. ValueError where
+    anything but an SAE lies there.
     """
     from safetensors.torch import save_file
 
+    check_replaceable(folder)
     config = {
         "architecture": sae.architecture,
         "d_in": sae.width,
@@ -64,9 +84,9 @@ def save_sae(sae: SAE, folder: Path, *, dtype: torch.dtype = torch.float32) -> N
         "dtype": "float32",
         "device": "cpu",
         "apply_b_dec_to_input": sae.apply_b_dec_to_input,
-        "normalize_activations": sae.normalize_activations.replace("centred", "none"),
+        "normalize_activations": sae.normalize_activations,
         "reshape_activations": "none",
-        "metadata": sae.metadata,
+        "metadata": {"sae_lens_version": SAELENS_VERSION} | sae.metadata,
     }
     if sae.k is not None:
         config |= {"k": sae.k, "rescale_acts_by_decoder_norm": False}
@@ -84,10 +104,27 @@ def save_sae(sae: SAE, folder: Path, *, dtype: torch.dtype = torch.float32) -> N
         written.rename(folder)
 
 
+def check_replaceable(folder: Path) -> None:
+    """ValueError unless an SAE may be written at `folder`: nothing lies there, or an SAE and no more."""
+    if folder.name in ("", ".."):
+        raise ValueError(
+            f"expected a folder with a name of its own for the SAE, found {str(folder)!r}: name one in it."
+        )
+    if not folder.exists():
+        return
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else ["a file"]
+    is_sae = {CONFIG_FILE, WEIGHTS_FILE} <= set(found) <= {CONFIG_FILE, WEIGHTS_FILE, LOG_FILE}
+    if found and not is_sae:
+        raise ValueError(
+            f"expected nothing or an SAE at {folder}, which is replaced, found {', '.join(found[:3])}"
+            f"{' and more' if len(found) > 3 else ''}: name another folder."
+        )
+
+
 def add_metadata(folder: Path, more: dict) -> None:
     """Put more into the metadata of an SAE folder's config."""
     config = read_config(folder)
-    config["metadata"] = config.get("metadata", {}) | more
+    config["metadata"] = (config.get("metadata") or {}) | more
     unfinished = folder / f"{CONFIG_FILE}.partial"
     unfinished.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     unfinished.replace(folder / CONFIG_FILE)
@@ -122,6 +159,11 @@ def read_config(folder: Path) -> dict:
         raise ValueError(
             f"expected d_in and d_sae in {folder / CONFIG_FILE}, found one or none: is it an SAE's?"
         )
+    if not isinstance(config.get("metadata") or {}, dict):
+        raise ValueError(
+            f"expected metadata by name in {folder / CONFIG_FILE}, found {str(config['metadata'])[:40]}: "
+            "mend it, or take it out."
+        )
     return config
 
 
@@ -147,33 +189,70 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 def _architecture(config: dict) -> str:
     """The architecture; configs from before SAELens 6 call a TopK "standard" and say so elsewhere."""
-    if config.get("finetuning_scaling_factor"):
-        raise ValueError(
-            "expected an SAE without finetuning_scaling_factor, found one that has it: save it "
-            "with SAELens 6."
-        )
     if config.get("activation_fn_str", config.get("activation_fn")) == "topk":
         return "topk"
     return config.get("architecture", "standard")
 
 
+def _k(config: dict) -> int | None:
+    k = config.get("k") or (config.get("activation_fn_kwargs") or {}).get("k")
+    if not (k is None or isinstance(k, int)):
+        raise ValueError(f"expected a whole number as k in {CONFIG_FILE}, found {k!r}: mend it.")
+    return k
+
+
 def _normalisation(config: dict) -> str:
-    named = config.get("normalize_activations", "none")
-    if config.get("reshape_activations", "none") != "none":
+    """What is done to activations before they are read; older configs say so by true, false or null."""
+    if (config.get("reshape_activations") or "none") != "none":
         raise ValueError(
             f"expected reshape_activations none, found {config['reshape_activations']!r}: SAEs on "
             "single heads' outputs are not understood; take one of a residual stream or an MLP."
         )
-    if named in FOLDED:
-        named = "none"
-    was_centred = (_metadata(config).get("model_from_pretrained_kwargs") or {}).get("center_writing_weights")
-    return "centred" if was_centred and named == "none" else named
+    named = config.get("normalize_activations") or "none"
+    return "expected_average_only_in" if named is True else named
+
+
+def _scale(folder: Path, normalisation: str) -> float:
+    """The factor that an SAE in training puts on what it reads, from the file that SAELens keeps it in."""
+    path = folder / SCALER_FILE
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    scale = found.get("scaling_factor")
+    if normalisation != "expected_average_only_in" or not scale:
+        raise ValueError(
+            f"expected the normalisation {normalisation!r} folded into the weights, found it still to be "
+            f"done in {folder} and no scaling_factor in {SCALER_FILE}: take the SAE that SAELens saves "
+            "at the end of training, or fold it with SAELens."
+        )
+    return scale
+
+
+def _drop_finetuning(tensors: dict[str, Tensor]) -> None:
+    """Take out the factors on activations that SAELens once wrote into every file, all of them 1."""
+    factors = tensors.pop("scaling_factor", None)
+    if factors is not None and not torch.allclose(factors, torch.ones_like(factors)):
+        raise ValueError(
+            "expected a scaling_factor of 1 for every feature, found another, of finetuning: fold it into "
+            "W_dec, and take it out."
+        )
+
+
+def _is_centred(metadata: dict) -> bool:
+    """Whether the mean over the width was taken off the activations that it was trained on.
+
+    TransformerLens' center_writing_weights does so to all that is written to the residual stream, in models
+    with LayerNorms.
+    """
+    is_asked_for = (metadata.get("model_from_pretrained_kwargs") or {}).get("center_writing_weights")
+    is_on_stream = (metadata.get("hook_name") or "").endswith(STREAM_SITES)
+    model = (metadata.get("model_name") or "").lower()
+    return bool(is_asked_for) and is_on_stream and not any(name in model for name in RMS_MODELS)
 
 
 def _metadata(config: dict) -> dict:
     """What is known of where it was trained; configs from before SAELens 6 have it on the top level."""
     keys = ("model_name", "hook_name", "context_size", "prepend_bos", "model_from_pretrained_kwargs")
-    return {key: config[key] for key in keys if key in config} | config.get("metadata", {})
+    oldest = {"hook_name": config["hook_point"]} if "hook_point" in config else {}
+    return oldest | {key: config[key] for key in keys if key in config} | (config.get("metadata") or {})
 
 
 def _check_sizes(config: dict, tensors: dict[str, Tensor], folder: Path) -> None:

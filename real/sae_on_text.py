@@ -1,5 +1,6 @@
 """An SAE on a language model: activations of a text to train on, and what it costs the model."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from real.activation_store import ActivationStore
-from real.config import RealConfig, SAEConfig
+from real.config import RealConfig, SAEConfig, sae_folder
 from real.language_model import LanguageModel, Replacement
 from real.sae import SAE
 from real.sae_files import add_metadata, load_sae
@@ -45,8 +46,8 @@ class TextActivations:
         order = order[before - passes[0] * n_blocks :][:n_sequences]
         if self.store is not None:
             return self.store(order)[:n_rows]
-        rows = torch.cat(list(site_activations(self.language_model, self.blocks[order], self.config)))
-        return rows[:n_rows]
+        rows = [some.cpu() for some in site_activations(self.language_model, self.blocks[order], self.config)]
+        return torch.cat(rows)[:n_rows]
 
 
 def store_of(
@@ -104,12 +105,27 @@ def train_on_model(
 ) -> SAE:
     """The same for a model and a text in memory, such as a re-randomised model."""
     blocks = sample_blocks(blocks, len(blocks), seed=real_config.seed)
+    if len(blocks) < 2:
+        raise ValueError(
+            f"expected 2 sequences of {real_config.context} tokens or more, one to train on and one to judge "
+            f"by, found {len(blocks)}: give more text or lower context."
+        )
     n_held_out = max(1, min(N_HELD_OUT, len(blocks) // 10))
     held_out = blocks[:n_held_out]
     rest = blocks[n_held_out:]
+    # refuses a site where nothing can be spliced in, now and not after the training
+    model.run(held_out[:1], real_config.site, replace=lambda site: site)
+    reads = {
+        "site": real_config.site,
+        "context": real_config.context,
+        "drop_first_position": real_config.drop_first_position,
+        "model_sha256": model.sha256,
+        "blocks_sha256": hashlib.sha256(rest.numpy().tobytes()).hexdigest(),
+    }
     store = store_of(keep, model, rest, real_config) if keep is not None else None
     source = TextActivations(model, rest, real_config, sae_config.seed, store)
-    sae = train_sae(source, sae_config, out, progress=progress)
+    train_sae(source, sae_config, out, reads=reads, progress=progress)
+    sae = load_sae(out, device=str(model.device))
     quality = asdict(reconstruction(sae, site_activations(model, held_out, real_config)))
     quality |= splice_losses(model, sae, held_out[:N_SPLICED], real_config)
     about = {
@@ -118,7 +134,7 @@ def train_on_model(
         "hook_name": real_config.site,
         "context_size": real_config.context,
         "prepend_bos": False,
-        "model_sha256": model.sha256,
+        "model_sha256": reads["model_sha256"],
         "quality": quality | {"cosine_with_start": sae.metadata["cosine_with_start"]},
     }
     add_metadata(out, about)
@@ -126,18 +142,28 @@ def train_on_model(
 
 
 def record_agreement(first: Path, second: Path, config: RealConfig) -> Agreement:
-    """Agreement of two SAEs over features that fire on the text; kept with the first one's quality."""
+    """Agreement of two SAEs over features that fire on the text; kept with the first one's quality.
+
+    The second may be a bundled one's name.
+    """
     model = LanguageModel.load(config.model_source, device=config.device, name=config.model)
     blocks = token_blocks(
         read_text(config.text_file, split=config.split), model.tokenizer, context=config.context
     )
     blocks = sample_blocks(blocks, N_HELD_OUT, seed=config.seed)
-    alive = []
-    for folder in (first, second):
+    alive, is_signed = [], False
+    for folder in (first, sae_folder(str(second))):
         sae = load_sae(folder, device=config.device)
-        alive.append(sae.W_dec[firing_counts(sae, site_activations(model, blocks, config)) > 0])
-    found = agreement(*alive, generator=generator(config.seed, 0))
-    quality = load_sae(first).metadata.get("quality", {})
+        is_signed |= sae.is_signed
+        fires = firing_counts(sae, site_activations(model, blocks, config)) > 0
+        if not fires.any():
+            raise ValueError(
+                f"expected features that fire on the text, found none in {folder}: is it of this model, and "
+                "of the site in [reads]?"
+            )
+        alive.append(sae.W_dec.cpu()[fires])
+    found = agreement(*alive, signed=is_signed, generator=generator(config.seed, 0))
+    quality = load_sae(first).metadata.get("quality") or {}
     add_metadata(first, {"quality": quality | {"agreement": found.mean, "agreement_null": found.null_mean}})
     return found
 

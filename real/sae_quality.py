@@ -72,7 +72,10 @@ def fired(activations: Float[Tensor, "tokens features"]) -> Int[Tensor, " firing
 
 @dataclass(frozen=True)
 class Agreement:
-    """Mean over the first dictionary's rows of the largest cosine with a row of the second."""
+    """Mean over the first dictionary's rows of the largest cosine with a row of the second.
+
+    Of signed dictionaries the largest by absolute value: a direction and its opposite are the same feature.
+    """
 
     mean: float
     """As found."""
@@ -88,19 +91,25 @@ def agreement(
     first: Float[Tensor, "features width"],
     second: Float[Tensor, "other_features width"],
     *,
+    signed: bool,
     generator: torch.Generator,
     n_draws: int = 3,
 ) -> Agreement:
     """How much of one dictionary another has found, beside what a matched random one would have."""
     draws = [matched_directions(second, len(second), generator=generator) for _ in range(n_draws)]
-    nulls = torch.tensor([mean_max_cosine(first, drawn) for drawn in draws])
-    return Agreement(mean_max_cosine(first, second), nulls.mean().item(), nulls.std().item())
+    nulls = torch.tensor([mean_max_cosine(first, drawn, signed=signed) for drawn in draws])
+    found = mean_max_cosine(first, second, signed=signed)
+    return Agreement(found, nulls.mean().item(), nulls.std().item())
 
 
 def mean_max_cosine(
-    first: Float[Tensor, "features width"], second: Float[Tensor, "other_features width"]
+    first: Float[Tensor, "features width"], second: Float[Tensor, "other_features width"], *, signed: bool
 ) -> float:
-    """Mean over rows of `first` of the largest cosine with any row of `second`, within [-1, 1]."""
+    """Mean over rows of `first` of the largest cosine with any row of `second`, within [-1, 1].
+
+    If `signed`, of its largest absolute value.
+    """
     second = unit_rows(second)
-    best = [(rows @ second.T).amax(1) for rows in unit_rows(first).split(1024)]
+    cosines = (rows @ second.T for rows in unit_rows(first).split(1024))
+    best = [(some.abs() if signed else some).amax(1) for some in cosines]
     return torch.cat(best).mean().item()

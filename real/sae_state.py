@@ -163,8 +163,8 @@ class State:
             metadata={"training": asdict(self.config), "cosine_with_start": self.cosine_with_start()},
         )
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
+    def save(self, path: Path, reads: dict) -> None:
+        """Write a checkpoint, whole or not at all; `reads` says what the activations are of."""
         from safetensors.torch import save_file
 
         tensors = {"first_decoder": self.first_decoder, "last_fired": self.last_fired}
@@ -172,13 +172,16 @@ class State:
         for name, moments in self._moments().items():
             tensors |= {f"{name}.{key}": value for key, value in moments.items()}
         tensors |= {f"frame.{name}": tensor for name, tensor in self.frame._asdict().items()}
-        about = {"config": asdict(self.config), "step": self.step}
+        about = {"config": asdict(self.config), "reads": reads, "step": self.step}
         save_file(tensors, path.with_suffix(".partial"), metadata={"state": json.dumps(about)})
         path.with_suffix(".partial").replace(path)
 
     @classmethod
-    def resume(cls, config: SAEConfig, path: Path) -> "State | None":
-        """The state of a checkpoint; None where there is none; ValueError where it is of another config."""
+    def resume(cls, config: SAEConfig, path: Path, reads: dict) -> "State | None":
+        """The state of a checkpoint; None where there is none.
+
+        ValueError where it is of another config, or of activations of something else than `reads` says.
+        """
         from safetensors import safe_open
 
         if not path.exists():
@@ -193,6 +196,14 @@ class State:
                 f"expected the config that the run in {path.parent} began with, found another "
                 f"{', '.join(changed)}: use the same config, or delete that folder to begin anew."
             )
+        began = about.get("reads", {})  # checkpoints once did not say
+        for name in reads | began:
+            then, now = (str(said.get(name, "unknown"))[:40] for said in (began, reads))
+            if then != now:
+                raise ValueError(
+                    f"expected activations of {name} {then}, with which {path.parent} began, found "
+                    f"those of {now}: read the same, or delete that folder to begin anew."
+                )
         weights = Weights(*(tensors[name] for name in Weights._fields))
         frame = Frame(*(tensors[f"frame.{name}"] for name in Frame._fields))
         state = cls(config, weights, frame=frame, first_decoder=tensors["first_decoder"])

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from real.config import SAEConfig
 from real.controls import rerandomise
+from real.sae_files import load_sae
 from real.sae_on_text import TextActivations, describe
 from real.sae_training import Progress, train_sae
 from real.system import RealSystem
@@ -29,6 +30,7 @@ def untrained_system(
     )
     source = TextActivations(model, trained.blocks, trained.config, config.seed)
     with TemporaryDirectory() as folder:
-        sae = train_sae(source, config, Path(folder) / "sae", progress=progress)
+        train_sae(source, config, Path(folder) / "sae", progress=progress)
+        sae = load_sae(Path(folder) / "sae", device=str(model.device))
     named = dataclasses.replace(trained.config, model=model.name, sae=f"its own: {describe(config)}")
     return RealSystem(model, sae, trained.blocks, named, text_sha256=trained.text_sha256)

@@ -47,3 +47,24 @@ def test_a_folder_without_an_sae_is_one_line(reads, monkeypatch, capsys):
     assert len(err.strip().splitlines()) == 1
     assert "nothing" in err
     assert "quality" not in json.loads((reads.parent / "first/cfg.json").read_text()).get("metadata", {})
+
+
+def test_signed_saes_agree_where_half_the_directions_are_turned_round(reads, monkeypatch, capsys):
+    first = replace(some_sae(), architecture="abstopk", b_enc=torch.zeros(24))
+    signs = torch.where(torch.arange(24) % 2 == 0, 1.0, -1.0)
+    save_sae(first, Path("first"))
+    save_sae(replace(first, W_enc=first.W_enc * signs, W_dec=first.W_dec * signs[:, None]), Path("second"))
+    status, out, _ = cofire(monkeypatch, capsys, "agreement", "first", "second", "--config", reads)
+    assert status == 0
+    assert out.startswith("mean largest cosine 1.000")
+
+
+@pytest.mark.parametrize("silent", ["first", "second"])
+def test_an_sae_in_which_nothing_fires_is_refused_and_nothing_is_kept(reads, monkeypatch, capsys, silent):
+    save_sae(replace(some_sae(), b_enc=torch.full((24,), -1e9)), Path(silent))
+    before = Path("first/cfg.json").read_text()
+    status, _, err = cofire(monkeypatch, capsys, "agreement", "first", "second", "--config", reads)
+    assert status == 2
+    assert f"expected features that fire on the text, found none in {silent}" in err
+    assert len(err.strip().splitlines()) == 1
+    assert Path("first/cfg.json").read_text() == before

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from compare.analysis import is_signed
 from compare.evidence import measure
 from compare.nulls import GaussianSurrogate
 from compare.system import HasEncoder, HasProvenance, HasSite, HasVocabulary, check_system
-from real.config import RealConfig, SAEConfig
+from real.config import BUNDLED, RealConfig, SAEConfig, sae_folder
 from real.sae import SAE
 from real.sae_files import load_sae, save_sae
 from real.sae_on_text import (
@@ -18,6 +19,7 @@ from real.sae_on_text import (
     record_agreement,
     splice_losses,
     store_of,
+    train_on_model,
     train_on_text,
 )
 from real.system import RealSystem
@@ -224,6 +226,54 @@ def test_an_sae_trained_on_a_text_is_saved_with_its_quality(tmp_path):
     assert found.mean == pytest.approx(1.0)
     quality = load_sae(tmp_path / "sae").metadata["quality"]
     assert quality == metadata["quality"] | {"agreement": found.mean, "agreement_null": found.null_mean}
+
+
+SMALL = SAEConfig(n_features=32, k=4, n_activations=1024, batch=64, part=512, checkpoint_every=4)
+
+
+def test_a_site_where_nothing_can_be_spliced_in_is_told_before_training(tmp_path):
+    config = dataclasses.replace(CONFIG, site="blocks.0.hook_resid_mid")
+    with pytest.raises(ValueError, match=r"expected a site .*, found .*hook_resid_mid"):
+        train_on_model(tiny_language_model(), some_blocks(), SMALL, config, tmp_path / "sae")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_of_one_sequence_leaves_nothing_to_judge_by(tmp_path):
+    with pytest.raises(ValueError, match=r"expected 2 sequences of 16 tokens or more.*, found 1"):
+        train_on_model(tiny_language_model(), some_blocks(1), SMALL, CONFIG, tmp_path / "sae")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("changed", ["site", "text", "model"])
+def test_a_stopped_training_does_not_go_on_with_something_else(tmp_path, changed):
+    def stop(done, of):
+        if done > 512:
+            raise KeyboardInterrupt
+
+    model, blocks, out = tiny_language_model(), some_blocks(), tmp_path / "sae"
+    with pytest.raises(KeyboardInterrupt):
+        train_on_model(model, blocks, SMALL, CONFIG, out, progress=stop)
+    site = "blocks.1.hook_mlp_out" if changed == "site" else CONFIG.site
+    config = dataclasses.replace(CONFIG, site=site)
+    if changed == "model":
+        model.model.get_output_embeddings().weight += 1.0
+    other = some_blocks(19) if changed == "text" else blocks
+    with pytest.raises(ValueError, match=r"expected activations of .*, with which .* began, found"):
+        train_on_model(model, other, SMALL, config, out)
+    assert not out.exists()
+
+
+def test_a_name_is_that_of_a_bundled_sae_unless_a_folder_with_an_sae_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "topk-4096-seed0"
+    bundled = BUNDLED / "saes" / name
+    assert sae_folder(name) == bundled
+    (tmp_path / name).mkdir()
+    assert sae_folder(name) == bundled  # there is no SAE in it
+    save_sae(some_sae(), tmp_path / name)
+    assert sae_folder(name) == Path(name)
+    for path in (".", "..", f"./{name}/", f"../saes/{name}", str(bundled)):
+        assert sae_folder(path) == Path(path)
 
 
 def test_features_of_a_signed_sae_fire_in_both_senses_by_their_size():

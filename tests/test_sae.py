@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,6 +111,8 @@ def test_what_is_saved_is_loaded(tmp_path, architecture):
     loaded = load_sae(tmp_path / "sae")
     for field in dataclasses.fields(SAE):
         mine, back = getattr(sae, field.name), getattr(loaded, field.name)
+        if field.name == "metadata":
+            mine = mine | {"sae_lens_version": "6.0.0"}
         assert torch.equal(mine, back) if isinstance(mine, torch.Tensor) else mine == back, field.name
     assert [path.name for path in tmp_path.iterdir()] == ["sae"]
 
@@ -130,7 +133,8 @@ def test_the_config_has_the_keys_that_saelens_writes(tmp_path):
     )
     assert set(config) == {*wanted.split(), "metadata", "k", "rescale_acts_by_decoder_norm"}
     assert (config["d_in"], config["d_sae"], config["k"]) == (WIDTH, FEATURES, 3)
-    assert load_sae(tmp_path / "sae").metadata == {"l0": 3.0}
+    # of a config without a version of 6 or newer SAELens keeps no key of metadata that it does not know
+    assert load_sae(tmp_path / "sae").metadata == {"sae_lens_version": "6.0.0", "l0": 3.0}
 
 
 def edit(folder, **changes):
@@ -166,13 +170,132 @@ def test_a_topk_of_an_older_config_is_not_read_as_relu(tmp_path):
     assert (loaded.architecture, loaded.k) == ("topk", 3)
 
 
-def test_an_sae_of_a_model_with_centred_writing_weights_centres_what_it_reads(tmp_path):
-    save_sae(
-        make(metadata={"model_from_pretrained_kwargs": {"center_writing_weights": True}}), tmp_path / "sae"
-    )
+def trained_on(hook_name: str, *, model_name: str = "gpt2-small", is_centred: bool = True) -> dict:
+    """Metadata of an SAE that SAELens trained."""
+    kwargs = {"center_writing_weights": is_centred}
+    return {"hook_name": hook_name, "model_name": model_name, "model_from_pretrained_kwargs": kwargs}
+
+
+@pytest.mark.parametrize("site", ["hook_resid_pre", "hook_resid_mid", "hook_mlp_out", "hook_attn_out"])
+def test_an_sae_of_a_model_with_centred_writing_weights_centres_what_it_reads(tmp_path, site):
+    save_sae(make(metadata=trained_on(f"blocks.3.{site}")), tmp_path / "sae")
     loaded = load_sae(tmp_path / "sae")
     torch.testing.assert_close(loaded.read(SITE), SITE - SITE.mean(1, keepdim=True))
     torch.testing.assert_close(loaded.write(loaded.read(SITE), SITE), SITE)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        trained_on("blocks.3.mlp.hook_post"),  # not written to the residual stream
+        trained_on("blocks.3.hook_resid_pre", model_name="gemma-2b"),  # has no LayerNorm
+        trained_on("blocks.3.hook_resid_pre", is_centred=False),
+    ],
+)
+def test_what_transformer_lens_does_not_centre_is_read_as_it_is(tmp_path, metadata):
+    save_sae(make(metadata=metadata), tmp_path / "sae")
+    assert torch.equal(load_sae(tmp_path / "sae").read(SITE), SITE)
+
+
+def test_activations_are_centred_before_their_length_is_set(tmp_path):
+    sae = make(normalize_activations="constant_norm_rescale", metadata=trained_on("blocks.3.hook_resid_pre"))
+    save_sae(sae, tmp_path / "sae")
+    loaded = load_sae(tmp_path / "sae")
+    centred = SITE - SITE.mean(1, keepdim=True)
+    torch.testing.assert_close(loaded.read(SITE), centred * WIDTH**0.5 / centred.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(loaded.write(loaded.read(SITE), SITE), SITE)
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+def test_the_factor_of_an_sae_still_in_training_is_folded_in(tmp_path, rescale):
+    sae, factor = make(), 0.25
+    save_sae(sae, tmp_path / "sae")
+    edit(tmp_path / "sae", rescale_acts_by_decoder_norm=rescale)
+    theirs = load_sae(tmp_path / "sae")
+    edit(tmp_path / "sae", normalize_activations="expected_average_only_in")
+    scaler = {"scaling_factor": factor, "has_whitening": False}
+    (tmp_path / "sae" / "activation_scaler.json").write_text(json.dumps(scaler))
+    loaded = load_sae(tmp_path / "sae")
+    # in training the SAE sees activations times the factor, and what it gives is divided by it
+    torch.testing.assert_close(
+        loaded.reconstruct(SITE), theirs.reconstruct(factor * SITE) / factor, rtol=1e-4, atol=1e-4
+    )
+    assert loaded.normalize_activations == "none"
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "scaler"),
+    [
+        ("expected_average_only_in", None),
+        (True, None),  # how SAELens 2 called it
+        ("covariance_whitening", {"scaling_factor": None, "has_whitening": True}),
+    ],
+)
+def test_weights_into_which_nothing_was_folded_yet_are_refused(tmp_path, normalisation, scaler):
+    save_sae(make(), tmp_path / "sae")
+    edit(tmp_path / "sae", normalize_activations=normalisation)
+    if scaler is not None:
+        (tmp_path / "sae" / "activation_scaler.json").write_text(json.dumps(scaler))
+    with pytest.raises(ValueError, match="folded into the weights, found it still to be done"):
+        load_sae(tmp_path / "sae")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"normalize_activations": False},
+        {"normalize_activations": None},
+        {"reshape_activations": None},
+        {"metadata": None},
+        {"finetuning_scaling_factor": True},  # and no tensor of that name
+    ],
+)
+def test_configs_of_older_versions_mean_what_they_meant(tmp_path, changes):
+    save_sae(make(), tmp_path / "sae")
+    edit(tmp_path / "sae", **changes)
+    assert torch.equal(load_sae(tmp_path / "sae").reconstruct(SITE), make().reconstruct(SITE))
+
+
+def test_the_site_is_known_under_its_oldest_name(tmp_path):
+    save_sae(make(), tmp_path / "sae")
+    edit(tmp_path / "sae", hook_point="blocks.8.hook_resid_pre", metadata={})
+    assert load_sae(tmp_path / "sae").metadata["hook_name"] == "blocks.8.hook_resid_pre"
+
+
+def test_finetuning_factors_of_one_are_left_out_and_others_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    save_sae(make(), tmp_path / "sae")
+    weights = tmp_path / "sae" / "sae_weights.safetensors"
+    tensors = load_file(weights)
+    save_file(tensors | {"scaling_factor": torch.ones(FEATURES)}, weights)
+    assert torch.equal(load_sae(tmp_path / "sae").reconstruct(SITE), make().reconstruct(SITE))
+    save_file(tensors | {"scaling_factor": torch.full((FEATURES,), 1.1)}, weights)
+    with pytest.raises(ValueError, match="expected a scaling_factor of 1"):
+        load_sae(tmp_path / "sae")
+
+
+def test_saving_replaces_nothing_but_an_sae(tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    save_sae(make(), full)  # an empty folder is taken
+    (full / "training.jsonl").write_text("")
+    save_sae(make(), full)
+    assert not (full / "training.jsonl").exists()
+    (full / "thesis.txt").write_text("five years of work")
+    (tmp_path / "file").write_text("a letter")
+    for folder, found in ((full, "thesis.txt"), (tmp_path / "file", "a file")):
+        with pytest.raises(ValueError, match=f"found .*{found}.*: name another folder"):
+            save_sae(make(), folder)
+    assert (full / "thesis.txt").read_text() == "five years of work"
+    assert (tmp_path / "file").read_text() == "a letter"
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_folder_that_cannot_be_replaced_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="expected a folder with a name of its own"):
+        save_sae(make(), Path(name))
 
 
 def test_a_site_of_another_width_is_refused_naming_both():
@@ -220,8 +343,12 @@ def damaged(tmp_path, how):
         (folder / "cfg.json").write_text("[]")
     elif how == "heads":
         edit(folder, reshape_activations="hook_z")
-    elif how == "scaling":
-        edit(folder, finetuning_scaling_factor=True)
+    elif how == "metadata":
+        edit(folder, metadata=["gpt2"])
+    elif how == "k as text":
+        edit(folder, k="3")
+    elif how == "k broken":
+        edit(folder, k=3.0)
     return folder
 
 
@@ -236,7 +363,9 @@ def damaged(tmp_path, how):
         ("no json", "expected JSON"),
         ("other json", "expected d_in and d_sae"),
         ("heads", "found 'hook_z'"),
-        ("scaling", "finetuning_scaling_factor"),
+        ("metadata", r"found \['gpt2'\]"),
+        ("k as text", "expected a whole number as k in cfg.json, found '3'"),
+        ("k broken", "found 3.0: mend it"),
     ],
 )
 def test_damaged_folders_are_refused_in_one_line(tmp_path, how, message):

@@ -41,23 +41,41 @@ def test_quality_of_nothing_is_refused():
 def test_mean_max_cosine_by_hand():
     first = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
     second = torch.tensor([[1.0, 1.0], [-1.0, 0.0]])
-    assert mean_max_cosine(first, second) == pytest.approx(2**-0.5)
+    assert mean_max_cosine(first, second, signed=False) == pytest.approx(2**-0.5)
+    # signed, (2, 0) is the opposite of (-1, 0)
+    assert mean_max_cosine(first, second, signed=True) == pytest.approx((1 + 2**-0.5) / 2)
 
 
 def test_a_dictionary_agrees_with_itself_and_no_more_than_chance_with_another_draw():
     one = isotropic_directions(300, 32, generator=generator())
     other = isotropic_directions(300, 32, generator=torch.Generator().manual_seed(1))
-    same = agreement(one, one[torch.randperm(300, generator=generator())], generator=generator())
+    same = agreement(
+        one, one[torch.randperm(300, generator=generator())], signed=False, generator=generator()
+    )
     assert same.mean == pytest.approx(1.0)
-    chance = agreement(one, other, generator=generator())
+    chance = agreement(one, other, signed=False, generator=generator())
     assert abs(chance.mean - chance.null_mean) < 0.02
     assert same.null_mean < 0.6
+
+
+def test_signed_dictionaries_agree_whatever_the_signs_and_so_does_their_null():
+    one = isotropic_directions(300, 32, generator=generator())
+    turned = one * torch.where(torch.arange(300) % 2 == 0, 1.0, -1.0)[:, None]
+    found = agreement(one, turned, signed=True, generator=generator())
+    assert found.mean == pytest.approx(1.0)
+    chance = agreement(
+        one,
+        isotropic_directions(300, 32, generator=torch.Generator().manual_seed(1)),
+        signed=True,
+        generator=generator(),
+    )
+    assert abs(chance.mean - chance.null_mean) < 0.02  # of signed cosines the null would lie .03 lower
 
 
 def test_the_null_of_agreement_knows_the_second_moment():
     """Two draws within the same narrow cone agree, and the null says that this is no finding."""
     cone = torch.ones(400, 16) + 0.3 * torch.randn(400, 16, generator=generator())
     other = matched_directions(cone, 400, generator=generator())
-    found = agreement(cone, other, generator=torch.Generator().manual_seed(2))
+    found = agreement(cone, other, signed=False, generator=torch.Generator().manual_seed(2))
     assert found.mean > 0.8
     assert abs(found.mean - found.null_mean) < 0.02

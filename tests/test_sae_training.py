@@ -214,9 +214,38 @@ def test_going_on_with_another_config_is_refused(tmp_path):
     config = replace(SMALL, n_activations=6400)
     state = State.start(config, planted)
     (tmp_path / "sae.training").mkdir()
-    state.save(tmp_path / "sae.training" / "checkpoint.safetensors")
+    state.save(tmp_path / "sae.training" / "checkpoint.safetensors", {})
     with pytest.raises(ValueError, match="found another k, seed"):
         train_sae(planted, replace(config, k=3, seed=1), tmp_path / "sae")
+
+
+@pytest.mark.parametrize(
+    ("began", "found"),
+    [
+        ({"site": "a", "model_sha256": "0"}, "of site a, with which .*, found those of b"),
+        ({"site": "b", "model_sha256": "1"}, "of model_sha256 1, with which .*, found those of 0"),
+        ({}, "of site unknown, with which .*, found those of b"),  # a checkpoint from before
+    ],
+)
+def test_going_on_with_activations_of_something_else_is_refused_naming_both(tmp_path, began, found):
+    config = replace(SMALL, n_activations=6400)
+    (tmp_path / "sae.training").mkdir()
+    State.start(config, planted).save(tmp_path / "sae.training" / "checkpoint.safetensors", began)
+    with pytest.raises(ValueError, match=found):
+        train_sae(planted, config, tmp_path / "sae", reads={"site": "b", "model_sha256": "0"})
+
+
+def never(part: int, n_rows: int) -> torch.Tensor:
+    raise AssertionError("training has begun")
+
+
+@pytest.mark.parametrize("name", ["sae", "sae.training"])
+def test_what_would_be_lost_is_told_before_training(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_text("five years of work")
+    with pytest.raises(ValueError, match=r"found thesis\.txt"):
+        train_sae(never, SMALL, tmp_path / "sae")
+    assert [path.name for path in tmp_path.rglob("*")] == [name, "thesis.txt"]
 
 
 def test_frozen_decoders_stay_where_they_were_drawn(tmp_path):
@@ -278,6 +307,9 @@ def test_the_rate_rises_stays_and_falls():
         {"k": 25},
         {"part": 100},
         {"n_activations": 5},
+        {"silent_steps": 0},
+        {"revival_k": 0},
+        {"checkpoint_every": 0},
     ],
 )
 def test_configs_that_make_no_sense_are_refused(wrong):
@@ -288,3 +320,4 @@ def test_configs_that_make_no_sense_are_refused(wrong):
 def test_activations_of_zero_are_refused(tmp_path):
     with pytest.raises(ValueError, match="finite and not all zero"):
         train_sae(lambda part, n_rows: torch.zeros(n_rows, WIDTH), SMALL, tmp_path / "sae")
+    assert not list(tmp_path.iterdir())
