@@ -46,6 +46,9 @@ KNOWN = (
 NEAR = "near the table"
 """The slice laid round the one point of the grid at which the table was found to hold (toy.grid)."""
 
+ANTIPODAL = -0.9
+"""Below it, pairs count as antipodal (toy.atlas)."""
+
 AXES = ("features_per_dimension", "firing_rate", "reconstruction_share", "weight_decay")
 
 
@@ -101,6 +104,9 @@ def point_table(found: Iterable[tuple[str, dict]]) -> pd.DataFrame:
             }
             as_claimed = all(is_as_claimed(by_seed[name], CLAIMS[name]) for name in wanted)
             row[f"holds_{against}"] = as_claimed and is_as_claimed(together, "> 0")
+        narrow = MARGIN / point["config"]["width"] ** 0.5
+        row["zero_by_noise"] = is_as_claimed(by_seed["co-occurring, different"], "= 0", narrow)
+        row["others_exclusive_same"] = least_of_others(point)
         apart = by_seed["exclusive, same"] + by_seed["exclusive, different"]
         steep = (by_seed["co-occurring, same"] + by_seed["co-occurring, different"] - apart) / 2
         row |= {f"steep_{key}": value for key, value in t_interval(steep)._asdict().items()}
@@ -139,37 +145,55 @@ def by_world(point: dict, values: Sequence[float]) -> np.ndarray:
     return np.array(values) if n_worlds == 1 else np.reshape(values, (n_worlds, -1)).mean(1)
 
 
-def is_as_claimed(seeds: Sequence[float] | np.ndarray, claim: str) -> bool:
+def least_of_others(point: dict) -> float:
+    """The least that exclusive pairs of one output can average without those that lie opposite each other,
+    whose cosines are at most ANTIPODAL; NaN where all do.
+    """
+    for cell in point["cells"]:
+        if (cell["cooccurrence"], cell["overlap"]) == CELLS["exclusive, same"]:
+            share, mean = float(np.mean(cell["antipodal"])), float(np.mean(cell["by_seed"]))
+            return (mean - share * ANTIPODAL) / (1 - share) if share < 1 else float("nan")
+    return float("nan")
+
+
+def is_as_claimed(seeds: Sequence[float] | np.ndarray, claim: str, margin: float = MARGIN) -> bool:
     """Two one-sided tests at 5 % for "= 0", one for a sign."""
     _, low, high = t_interval(seeds, 0.90)
     if claim == "= 0":
-        return low > -MARGIN and high < MARGIN
+        return low > -margin and high < margin
     return high < 0 if claim == "< 0" else low > 0
 
 
 def sign_of(seeds: Sequence[float] | np.ndarray) -> str:
-    """What a cell shows: "-" or "+" with the 95 % interval beyond 0, "0" within the margin, "?" neither.
+    """What a cell shows by the tests of is_as_claimed: "0" within the margin, "-" or "+", "?" neither.
 
-    Where a mean is both away from 0 and within the margin, it counts as "0": too small to matter.
+    Where a mean is both away from 0 and within the margin, it counts as "0": too small to matter. In a whole
+    table it may count as "> 0" all the same, and how_narrowly says how often.
     """
     if is_as_claimed(seeds, "= 0"):
         return "0"
-    _, low, high = t_interval(seeds)
-    return "-" if high < 0 else "+" if low > 0 else "?"
+    return "-" if is_as_claimed(seeds, "< 0") else "+" if is_as_claimed(seeds, "> 0") else "?"
 
 
 def region(points: pd.DataFrame, against: str) -> dict:
     """Where the post's table holds: how many points of how many, and the range of each axis there."""
     inside = points[points[f"holds_{against}"]]
     ranges = {axis: sorted(inside[axis].unique().tolist()) for axis in AXES}
-    return {"against": against, "n_points": len(points), "n_inside": len(inside), "values": ranges}
+    tried = {axis: sorted(points[axis].unique().tolist()) for axis in AXES}
+    return {
+        "against": against,
+        "n_points": len(points),
+        "n_inside": len(inside),
+        "values": ranges,
+        "tried": tried,
+    }
 
 
 def where_it_holds(points: pd.DataFrame, against: str, which: str) -> str:
     """The region as a sentence; `which` says what points these are."""
     found = region(points, against)
     where = "; ".join(
-        f"{axis.replace('_', ' ')} {', '.join(f'{value:.3g}' for value in values)}"
+        f"{axis.replace('_', ' ')} {numbers(values)} of {numbers(found['tried'][axis])} tried"
         for axis, values in found["values"].items()
         if values
     )
@@ -179,16 +203,26 @@ def where_it_holds(points: pd.DataFrame, against: str, which: str) -> str:
     )
 
 
+def numbers(values: Sequence[float]) -> str:
+    """Values one after the other."""
+    return ", ".join(f"{value:.3g}" for value in values)
+
+
 def how_narrowly(inside: pd.DataFrame) -> list[str]:
-    """What of the table hangs on what counts as zero, at points where it holds."""
+    """What of the table hangs on what counts as zero, and on a few pairs, at points where it holds."""
     if not len(inside):
         return []
     same, different = inside["co-occurring, same"], inside["co-occurring, different"]
+    others = inside["others_exclusive_same"]
     return [
         f"Where it holds there, co-occurring pairs have mean cosines of {same.min():+.2f} to "
         f"{same.max():+.2f} with the same outputs and {different.min():+.2f} to {different.max():+.2f} with "
         f"different ones, a difference of {(same - different).min():.2f} to {(same - different).max():.2f}: "
-        f"it holds as far as +-{MARGIN:g} counts as zero."
+        f"it holds as far as +-{MARGIN:g} counts as zero. By the narrower zero of reports, +-{MARGIN:g} / "
+        f"sqrt(dimensions), it holds at {inside['zero_by_noise'].sum() or 'none'} of these {len(inside)}.",
+        f"At {(same < MARGIN).sum()} of them co-occurring pairs of the same output are above 0 and yet within "
+        f"+-{MARGIN:g} of it, and at {(others > 0).sum()} exclusive pairs of the same output are below 0 by "
+        f"those that lie opposite each other alone: the others average above 0.",
     ]
 
 

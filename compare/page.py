@@ -11,6 +11,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
         a language model has bits_per_byte, unigram, bigram and trigram (bits per byte as well), an SAE
         explained_variance, l0, dead_share, loss_recovered [, agreement, agreement_null]
     arms: [{name, group: "toy" | "real" | "control", control_of: name of an arm | null, note,
+            knows_outputs: bool, whether outputs had a part in what its directions are,
             models: [names of models behind it], seeds, n_features, n_alive, n_pairs, width, d_eff, n_tokens,
             signed: bool,
             cooccurrence, similarity: what the levels of the cells rest on,
@@ -199,6 +200,7 @@ def render(results: dict, made: Tables) -> str:
         limits=wording.limits(results),
         leaning=wording.leaning_arms(results),
         as_much_in=partial(wording.as_much_in, results),
+        without_controls=partial(wording.without_controls, results),
         unknown=wording.unknown_quality(results),
         explorer=explorer_data(results, made),
         scripts=[(Path(__file__).parent / name).read_text(encoding="utf-8") for name in SCRIPTS],

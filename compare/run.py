@@ -93,6 +93,9 @@ class Arm:
     control_of: str | None = None
     """Name of the arm that this one is a control of."""
 
+    knows_outputs: bool = True
+    """Whether outputs had a part in what its directions are; in a toy that only reconstructs they had none."""
+
     models: tuple[dict, ...] = ()
     """The models behind it: name, kind, note and measured quality of each."""
 
@@ -102,7 +105,8 @@ class Arm:
     @property
     def about(self) -> dict:
         """What the results say of it before any number."""
-        about = {name: getattr(self, name) for name in ("name", "group", "control_of", "note")}
+        names = ("name", "group", "control_of", "note", "knows_outputs")
+        about = {name: getattr(self, name) for name in names}
         return about | {"models": [model["name"] for model in self.models]}
 
 
@@ -255,6 +259,11 @@ def results_of(
         raise ValueError(
             f"expected one system beside controls, found {len(arms)}: test {', '.join(arms)} one by one."
         )
+    for name in arms.keys() & beside.keys():
+        raise ValueError(
+            f"expected a control of another name than its system, found {name!r} twice: measure it again "
+            "with --name."
+        )
     entries: list[dict] = []
     models: dict[str, dict] = {}
     for group, found in (("real", arms), ("control", beside)):
@@ -265,6 +274,7 @@ def results_of(
             is_toy = seeds[0].truth is not None or {model["kind"] for model in behind} == {"toy"}
             known = "toy" if group == "real" and is_toy else group
             about = {"name": name, "group": known, "control_of": control_of, "note": "", "models": names}
+            about["knows_outputs"] = True
             entries.append(entry(about, seeds, config, step))
     return assemble(config, about_run(config, inputs), entries, list(models.values()))
 

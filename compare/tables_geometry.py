@@ -65,13 +65,17 @@ def hidden_sentence(arm: dict) -> str:
         for row in arm["hidden"]["smallest"]
         if row["alignment"] is not None and row["alignment"] == row["alignment"]
     ]
-    blind = f"would have shown an alignment of {' or '.join(found)}" if found else "would show none that fits"
+    blind = (
+        f"would have shown an alignment of {' or '.join(found)} four times in five; smaller ones it can hide"
+        if found
+        else "would have shown no alignment that fits between so many directions"
+    )
     rows = arm["hidden"]["hidden"]
     row = next((row for row in rows if row["share"] < 0.05), rows[-1])
     text = (
         f"In “{arm['name']}” ({arm['n_alive']:,} features in {arm['width']} dimensions, random cosines of sd "
-        f"{arm['width'] ** -0.5:.3f}) the shape of all cosines {blind} four times in five; smaller ones "
-        f"it can hide, and at most {100 * row['share']:.2g} % of pairs are aligned by {row['alignment']:.3f}"
+        f"{arm['width'] ** -0.5:.3f}) the shape of all cosines {blind}, and at most "
+        f"{100 * row['share']:.2g} % of pairs are aligned by {row['alignment']:.3f}"
     )
     cells = [
         cell for cell in arm["cells"] if not cell["problem"] and cell["detectable"] == cell["detectable"]

@@ -18,6 +18,8 @@ SIGNS = {"CONFIRMED": "✓", "REFUTED": "✗", "UNDECIDED": "?", None: " "}
 """Read without colour as well."""
 
 SHORT = {"exclusive": "excl.", "independent": "indep.", "co-occurring": "co-occ."}
+SIMILARITY = {"similar": "similar", "different": "differ"}
+"""Levels of a column's heading, short enough for the terminal."""
 
 
 def calibration_table(table: "pd.DataFrame", effect: float) -> Table:
@@ -77,7 +79,7 @@ def summary(results: dict) -> Table:
     )
     table.add_column("arm", min_width=16)
     for cell in results["arms"][0]["cells"]:
-        heading = f"{SHORT[cell['cooccurrence']]}\n{cell['similarity'][:7]}"
+        heading = f"{SHORT[cell['cooccurrence']]}\n{SIMILARITY[cell['similarity']]}"
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("whole\ntable", no_wrap=True)
     overall = [row for row in results["verdicts"] if row["headline"]]

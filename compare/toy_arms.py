@@ -40,7 +40,14 @@ def toy_arm(name: str, config: ToyConfig) -> Arm:
         f"{config.n_features} features in {config.width} dimensions, firing rate {config.firing_rate:g}, "
         f"reconstruction {config.reconstruction_share:.0%} of the loss"
     )
-    return Arm(name=name, group="toy", note=note, systems=systems, n_systems=config.n_seeds)
+    return Arm(
+        name=name,
+        group="toy",
+        note=note,
+        systems=systems,
+        n_systems=config.n_seeds,
+        knows_outputs=config.reconstruction_share < 1,
+    )
 
 
 def toy_systems(name: str, config: ToyConfig, world: "World", step: Step) -> Iterator[System]:

@@ -135,21 +135,29 @@ def leaning_arms(results: dict) -> list[dict]:
     return [arm for arm in results["arms"] if arm in leaning or arm["control_of"] in names]
 
 
-def as_much_in(results: dict, arm: dict, cell: dict) -> list[str]:
-    """Controls that show as much of a cell's sign, by name."""
+def as_much_in(results: dict, arm: dict, cell: dict, *, centred: bool = False) -> list[str]:
+    """Controls that show as much of a cell's sign, by name; `centred` of cells without the shared direction."""
     name = (cell["cooccurrence"], cell["similarity"])
     shown = []
     for control in controls_of(results, arm):
-        beyond = excess(cell, find_cell(control, name))
+        beyond = excess(cell, find_cell(control["centred"] if centred else control, name))
         if beyond["low"] <= 0 if cell["mean"] > 0 else beyond["high"] >= 0:
             shown.append(control["name"])
     return shown
 
 
+def without_controls(results: dict, arm: dict, cell: dict) -> list[str]:
+    """Controls in which no pair falls into a cell, by name: nothing to hold it against."""
+    name = (cell["cooccurrence"], cell["similarity"])
+    return [one["name"] for one in controls_of(results, arm) if not find_cell(one, name)["n_pairs"]]
+
+
 def toy_sentence(results: dict) -> str:
-    """The whole table in the toys by either reading, and the cell that decides it."""
-    toys = arms_of(results, "toy")
-    rows = [row for row in results["verdicts"] if row["headline"] and row["group"] == "toy"]
+    """The whole table in the toys that know of outputs by either reading, and the cell that decides it."""
+    every = arms_of(results, "toy")
+    toys = [arm for arm in every if arm["knows_outputs"]] or every
+    names = [arm["name"] for arm in toys]
+    rows = [row for row in results["verdicts"] if row["headline"] and row["arm"] in names]
     readings = []
     for reading in dict.fromkeys(row["id"] for row in rows):
         said = [row["verdict"] for row in rows if row["id"] == reading]
@@ -164,6 +172,8 @@ def toy_sentence(results: dict) -> str:
     cells = [(find_cell(arm, DECIDING), arm["name"]) for arm in toys]
     means = sorted((cell["mean"], name) for cell, name in cells if cell["n_pairs"])
     text = f"Of {len(toys)} toy{'s' * (len(toys) > 1)} whose truth is known"
+    if len(toys) < len(every):
+        text += " and in which outputs are part of the loss"
     if readings:
         text += f", the post's whole table holds {and_list(readings)}"
     if means:
@@ -241,9 +251,9 @@ def methods(results: dict) -> list[str]:
         + "”, output similarity by “"
         + "”, “".join(dict.fromkeys(arm["similarity"] for arm in arms))
         + "”. Pairs whose level the data leave open are in no cell.",
-        "Errors: pairs share features, so intervals delete one feature at a time (jackknife less HC1, "
-        "floored at HC1), t on the features that take part less one. The dyadic sandwich and the naive "
-        "error stand beside them in the slopes.",
+        "Errors of one dictionary: pairs share features, so intervals delete one feature at a time (jackknife "
+        "less HC1, floored at HC1), t on the features that take part less one, fewer where few have most "
+        "pairs. The dyadic sandwich and the naive error stand beside them in the slopes.",
         "Verdicts: CONFIRMED where the whole 95 % interval lies on the claimed side, REFUTED where it "
         "lies on the other or, for a sign, within the margin of zero, else UNDECIDED. “= 0” means within "
         f"±{rules['margin']:g} / √(effective dimension). A claimed sign in a language model is confirmed "
@@ -257,7 +267,8 @@ def methods(results: dict) -> list[str]:
         text.append(
             "Seeds: "
             + ", ".join(f"{arm['seeds']} in “{arm['name']}”" for arm in several)
-            + ". Where there are several, the spread between them is the error of every cell and slope."
+            + ". Where there are several, the spread between them is the error of every cell and slope: "
+            "intervals then speak of other seeds on the same model and tokens, not of other tokens."
         )
     return text
 
