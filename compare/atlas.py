@@ -220,8 +220,8 @@ def how_narrowly(inside: pd.DataFrame) -> list[str]:
         f"different ones, a difference of {(same - different).min():.2f} to {(same - different).max():.2f}: "
         f"it holds as far as +-{MARGIN:g} counts as zero. By the narrower zero of reports, +-{MARGIN:g} / "
         f"sqrt(dimensions), it holds at {inside['zero_by_noise'].sum() or 'none'} of these {len(inside)}.",
-        f"At {(same < MARGIN).sum()} of them co-occurring pairs of the same output are above 0 and yet within "
-        f"+-{MARGIN:g} of it, and at {(others > 0).sum()} exclusive pairs of the same output are below 0 by "
+        f"At {(same < MARGIN).sum()} of them co-occurring pairs of the same output are above 0 and yet "
+        f"within +-{MARGIN:g} of it, and at {(others > 0).sum()} exclusive pairs of the same output are below 0 by "
         f"those that lie opposite each other alone: the others average above 0.",
     ]
 

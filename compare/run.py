@@ -94,7 +94,7 @@ class Arm:
     """Name of the arm that this one is a control of."""
 
     knows_outputs: bool = True
-    """Whether outputs had a part in what its directions are; in a toy that only reconstructs they had none."""
+    """Whether outputs had a part in what its directions are, as in all but toys that only reconstruct."""
 
     models: tuple[dict, ...] = ()
     """The models behind it: name, kind, note and measured quality of each."""

@@ -136,7 +136,7 @@ def leaning_arms(results: dict) -> list[dict]:
 
 
 def as_much_in(results: dict, arm: dict, cell: dict, *, centred: bool = False) -> list[str]:
-    """Controls that show as much of a cell's sign, by name; `centred` of cells without the shared direction."""
+    """Controls that show as much of a cell's sign, by name; `centred` without the shared direction."""
     name = (cell["cooccurrence"], cell["similarity"])
     shown = []
     for control in controls_of(results, arm):
@@ -251,8 +251,8 @@ def methods(results: dict) -> list[str]:
         + "”, output similarity by “"
         + "”, “".join(dict.fromkeys(arm["similarity"] for arm in arms))
         + "”. Pairs whose level the data leave open are in no cell.",
-        "Errors of one dictionary: pairs share features, so intervals delete one feature at a time (jackknife "
-        "less HC1, floored at HC1), t on the features that take part less one, fewer where few have most "
+        "Errors of one dictionary: pairs share features, so intervals delete one feature at a time "
+        "(jackknife less HC1, floored at HC1), t on the features that take part less one, fewer where few have most "
         "pairs. The dyadic sandwich and the naive error stand beside them in the slopes.",
         "Verdicts: CONFIRMED where the whole 95 % interval lies on the claimed side, REFUTED where it "
         "lies on the other or, for a sign, within the margin of zero, else UNDECIDED. “= 0” means within "
