@@ -144,3 +144,19 @@ def test_what_a_copula_cannot_do_is_refused_with_the_range():
     all_exclusive = np.zeros((6, 6)) + 0.3 * np.eye(6)
     with pytest.raises(ValueError, match="that a Gaussian copula can have together"):
         Copula(np.full(6, 0.3), all_exclusive, seed=0)
+
+
+def test_a_designed_pair_that_would_end_at_another_level_is_refused_with_what_is_reachable():
+    exclusive = replace(
+        SMALL, n_features=64, vocabulary=64, group_size=8, firing_rate=0.05, conditionals=(0.0,)
+    )
+    # eight Gaussians correlate at -1/7 at the least, all alike: P(j | i) = .0252, a lift above 1/2
+    nearest = gaussian_joint_rate(np.array(0.05), np.array(0.05), np.array(-1 / 7)) / 0.05
+    assert 0.5 < nearest / 0.05 < 0.51
+    with pytest.raises(
+        ValueError, match=f"exclusive with a conditional of 0, found {nearest:.4g}, which is independent"
+    ):
+        World(exclusive)
+    assert {pair.cooccurrence for pair in World(replace(exclusive, group_size=4)).pairs} == {"exclusive"}
+    asked = replace(exclusive, conditionals=(0.1,))  # a lift of 2 to rounding is no other level
+    assert World(asked).pairs[0].conditional == pytest.approx(0.1)

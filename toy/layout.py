@@ -1,6 +1,7 @@
 """Which features form groups, how often each fires, and the law by which they fire together."""
 
 import zlib
+from itertools import combinations
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -32,7 +33,10 @@ def firing_law(config: ToyConfig, layout: list[Group], rng: np.random.Generator)
         return Copula(*read_statistics(Path(config.statistics), config.n_features), seed=config.seed)
     rates = firing_rates(config, layout, rng)
     if config.arrangement == "copula":
-        return Copula(np.array(rates), grouped_joint_rates(np.array(rates), layout), seed=config.seed)
+        wanted = grouped_joint_rates(np.array(rates), layout)
+        law = Copula(np.array(rates), wanted, seed=config.seed)
+        check_levels(law, wanted, layout)
+        return law
     groups = []
     for members, conditional, _ in layout:
         own = [rates[member] for member in members]
@@ -96,6 +100,27 @@ def grouped_joint_rates(rates: np.ndarray, layout: list[Group]) -> np.ndarray:
             block = np.ix_(members, members)
             joint[block] = float(conditional) * np.minimum.outer(rates[members], rates[members])
     return joint
+
+
+def check_levels(law: Copula, wanted: np.ndarray, layout: list[Group]) -> None:
+    """Raise ValueError where the nearest that a copula can do puts a designed pair at another level."""
+    rates, found = law.rates.numpy(), law.joint_rates.numpy()
+    for members, _, _ in layout:
+        for i, j in combinations(members, 2):
+            chance, rarer = rates[i] * rates[j], min(rates[i], rates[j])
+            asked, given = (level(round(joint[i, j] / chance, 6)) for joint in (wanted, found))
+            if asked != given:
+                raise ValueError(
+                    f"expected features {i} and {j} to be {asked} with a conditional of "
+                    f"{wanted[i, j] / rarer:.4g}, found {found[i, j] / rarer:.4g}, which is {given}, as the "
+                    f"nearest that a Gaussian copula reaches in groups of {len(members)}: lower group_size "
+                    "or firing_rate, or ask for a level that can be had."
+                )
+
+
+def level(lift: float) -> str:
+    """The co-occurrence of two features by P(i, j) / P(i) P(j): exclusive below 1/2, co-occurring above 2."""
+    return "exclusive" if lift < 0.5 else "co-occurring" if lift > 2 else "independent"
 
 
 def read_statistics(path: Path, n_features: int) -> tuple[np.ndarray, np.ndarray]:
