@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 Config = TypeVar("Config")
 
@@ -29,7 +29,8 @@ def make_config(kind: type[Config], values: dict[str, Any], *, source: str = "th
     """A config dataclass from names and values; None means "not given", and the default stands.
 
     Raises ValueError for a name that the dataclass does not have (naming the nearest that it has) and for a
-    value that does not fit the field's type. Lists become tuples and strings paths where a field wants that.
+    value that does not fit the field's type. Lists become tuples, strings paths and whole numbers floats
+    where a field wants that, in lists of lists as well.
     """
     hints = get_type_hints(kind)
     given = {}
@@ -54,14 +55,16 @@ def fitted(name: str, value: Any, hint: Any, source: str) -> Any:
     """The value in the type that a field asks for, or ValueError."""
     from beartype.door import is_bearable  # .5 s, which commands without a config need not wait for
 
-    casts: tuple[Callable[[Any], Any], ...] = (tuple,) if isinstance(value, list) else ()
-    casts += (Path,) if isinstance(value, str) else ()
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        item, _ = get_args(hint)  # each is asked: beartype would look at one, drawn at random
+        return tuple(fitted(f"{name}[{k}]", one, item, source) for k, one in enumerate(value))
+    casts: tuple[Callable[[Any], Any], ...] = (Path,) if isinstance(value, str) else ()
     casts += (float,) if type(value) is int else ()
     is_stray_bool = isinstance(value, bool) and bool not in (hint, *get_args(hint))  # a bool is an int
     for candidate in (value, *(cast(value) for cast in casts)):
         if is_bearable(candidate, hint) and not is_stray_bool:
             return candidate
-    wanted = getattr(hint, "__name__", None) or str(hint)
+    wanted = str(hint).replace("typing.", "") if get_args(hint) else hint.__name__
     raise ValueError(f"expected {name} to be of type {wanted} in {source}, found {value!r}: mend the value.")
 
 

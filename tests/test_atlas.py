@@ -31,7 +31,7 @@ from compare.atlas import (
 )
 from compare.cli import app
 from toy import atlas as toy_atlas
-from toy.atlas import explore, measure_point
+from toy.atlas import explore, kept_at, measure_point
 from toy.grid import (
     BASE,
     DECAYS,
@@ -189,6 +189,60 @@ def test_a_stopped_atlas_goes_on_with_what_it_has(tmp_path, monkeypatch):
     assert list(explore(0, tmp_path)) == found
     assert set(tmp_path.iterdir()) == {stays, goes}
     assert stays.stat().st_mtime_ns == made
+
+
+class Here:
+    """In the place of processes: each call is made here, and `sent` says how many were."""
+
+    sent = 0
+
+    def __init__(self, *how: object) -> None:
+        pass
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        pass
+
+    def map(self, call, *values):
+        for each in zip(*values, strict=True):
+            Here.sent += 1
+            yield call(*each)
+
+
+def test_only_points_that_are_missing_go_to_processes_and_none_start_where_all_are_kept(
+    tmp_path, monkeypatch
+):
+    tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=1, steps=2)
+    points = [replace(tiny, seed=seed) for seed in range(3)]
+    monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": points, "size": points[:1]})
+    monkeypatch.setattr(toy_atlas, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(Here, "sent", 0)
+    found = list(explore(0, tmp_path))
+    assert Here.sent == len(list(tmp_path.iterdir())) == 3  # the point of two parts once
+    assert [name for name, _ in found] == ["phase"] * 3 + ["size"]
+    assert [point["config"]["seed"] for _, point in found] == [0, 1, 2, 0]
+
+    kept_at(tmp_path, [asdict(points[1]), N_WORLDS]).unlink()
+    seen: list[tuple[int, int]] = []
+    assert list(explore(0, tmp_path, lambda *at: seen.append(at))) == found
+    assert Here.sent == 4
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+    def refused(*how: object) -> None:
+        raise AssertionError("no process is needed")
+
+    monkeypatch.setattr(toy_atlas, "ProcessPoolExecutor", refused)
+    assert list(explore(0, tmp_path, lambda *at: seen.append(at))) == found
+    assert seen[4:] == seen[:4]
+
+
+def test_what_another_torch_made_is_not_taken_up(tmp_path, monkeypatch):
+    before = kept_at(tmp_path, ["a point"])
+    assert kept_at(tmp_path, ["a point"]) == before != kept_at(tmp_path, ["another"])
+    monkeypatch.setattr("torch.__version__", "1.0")
+    assert kept_at(tmp_path, ["a point"]) != before
 
 
 def test_a_point_is_the_same_from_another_process(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -12,6 +13,8 @@ class Example:
     rate: float = 0.5
     folder: Path | None = None
     levels: tuple[float, ...] = (0.0,)
+    table: tuple[tuple[float, ...], ...] = ()
+    shares: tuple[float | Literal["even"], ...] = ()
     quick: bool = False
 
 
@@ -28,6 +31,30 @@ def test_none_leaves_the_default():
 def test_a_mistyped_key_is_refused_with_the_nearest_right_one():
     with pytest.raises(ValueError, match=r"found 'widht': did you mean 'width'\?"):
         make_config(Example, {"widht": 3})
+
+
+def test_lists_of_lists_become_tuples_and_whole_numbers_in_them_floats():
+    values = {"levels": [0, 1], "table": [[1, 0.5], [0.5, 1]], "shares": [0, "even", 1]}
+    config = make_config(Example, values)
+    assert config == Example(levels=(0.0, 1.0), table=((1.0, 0.5), (0.5, 1.0)), shares=(0.0, "even", 1.0))
+    assert [type(one) for one in (*config.levels, *config.table[0])] == [float] * 4
+    assert [type(one) for one in config.shares] == [float, str, float]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"levels": [0.0] * 50 + ["a"]}, r"expected levels\[50\] to be of type float in .*, found 'a'"),
+        ({"levels": [True]}, r"expected levels\[0\] to be of type float in .*, found True"),
+        ({"table": [[1.0, "a"]]}, r"expected table\[0\]\[1\] to be of type float in .*, found 'a'"),
+        ({"table": [1.0]}, r"expected table\[0\] to be of type tuple\[float, \.\.\.\] in .*, found 1.0"),
+        ({"table": 1}, r"expected table to be of type tuple\[tuple\[float, \.\.\.\], \.\.\.\] in"),
+        ({"shares": ["odd"]}, r"expected shares\[0\] to be of type Union\[float, Literal\['even'\]\] in"),
+    ],
+)
+def test_the_item_that_does_not_fit_is_named_with_the_whole_type_that_is_asked_for(values, message):
+    with pytest.raises(ValueError, match=message):
+        make_config(Example, values)
 
 
 @pytest.mark.parametrize("values", [{"width": "wide"}, {"width": True}, {"quick": 1}, {"levels": ["a"]}])

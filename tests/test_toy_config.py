@@ -1,8 +1,10 @@
 """A toy's config refuses what no world can be, and says what would do."""
 
 import pytest
+import torch
 
 from toy.config import ToyConfig, default_arms
+from toy.seeds import PURPOSES, seed_of
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,7 @@ from toy.config import ToyConfig, default_arms
         ({"overlaps": (0.3,)}, r"whole number of tokens, found 0.3 x 4 = 1.2: use multiples of 1/4"),
         ({"vocabulary": 7}, "expected a vocabulary of 8 tokens or more"),
         ({"steps": 0}, "expected steps of 1 or more, found steps=0"),
+        ({"seed": 2**62}, r"expected seed from 0 to 2\*\*60 - 1, found seed=4611686018427387904"),
     ],
 )
 def test_an_impossible_toy_is_refused_with_the_numbers(changes, message):
@@ -25,15 +28,21 @@ def test_an_impossible_toy_is_refused_with_the_numbers(changes, message):
         ToyConfig(**changes)
 
 
-@pytest.mark.parametrize(("q", "is_possible"), [(-0.0, True), (0.9, True), (0.95, False)])
+@pytest.mark.parametrize(("q", "is_possible"), [(-0.0, True), (10 / 11, True), (0.915, False)])
 def test_a_ring_has_a_reachable_range_of_conditionals(q, is_possible):
     ring = {"n_features": 12, "width": 6, "grouped_share": 1.0, "group_size": 12, "arrangement": "ring"}
     ring |= {"overlaps": (0.0,), "conditionals": (q,), "firing_rate": 0.05}
     if is_possible:
         assert ToyConfig(**ring).n_groups == 1
     else:
-        with pytest.raises(ValueError, match=r"expected conditionals from 0 to 0.9167 in a ring of 12"):
+        with pytest.raises(ValueError, match=r"expected conditionals from 0 to 0.9091 in a ring of 12"):
             ToyConfig(**ring)
+
+
+def test_the_largest_seed_gives_every_draw_one():
+    config = ToyConfig(seed=2**60 - 1)
+    for purpose in PURPOSES:
+        torch.Generator().manual_seed(seed_of(config, purpose))
 
 
 @pytest.mark.parametrize("quick", [True, False])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from scipy.special import ndtri
 from scipy.stats import multivariate_normal
 from torch.nn.functional import normalize
@@ -79,6 +80,63 @@ def test_a_dense_graph_is_worn_from_a_file(tmp_path):
         World(replace(SMALL, statistics=str(tmp_path / "none.npz")))
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "found"),
+    [
+        ((3, 5), np.nan, r"found nan at \[3, 5\] and 0.01 at \[5, 3\]"),
+        ((4, 4), np.inf, r"found inf at \[4, 4\]"),
+        ((5, 3), 0.04, r"found 0.01 at \[3, 5\] and 0.04 at \[5, 3\]"),  # the lower triangle as the upper
+        ((3, 5), 0.04, r"found 0.04 at \[3, 5\] and 0.01 at \[5, 3\]"),
+    ],
+)
+def test_joint_rates_of_a_file_have_to_be_finite_and_symmetric(tmp_path, place, value, found):
+    joint = np.full((12, 12), 0.01)
+    joint[place] = value
+    np.savez(tmp_path / "seen.npz", rates=np.full(12, 0.1), joint_rates=joint)
+    with pytest.raises(
+        ValueError, match=f"expected joint_rates or phi that are finite and symmetric.*{found}"
+    ):
+        World(replace(SMALL, statistics=str(tmp_path / "seen.npz")))
+
+
+def test_float32_rounding_does_not_count_as_asymmetry(tmp_path):
+    phi = np.full((12, 12), 0.3, np.float32)
+    phi[3, 5] = np.nextafter(phi[5, 3], np.float32(1))
+    save_file({"rates": np.full(12, 0.1, np.float32), "phi": phi}, tmp_path / "phi.safetensors")
+    world = World(replace(SMALL, statistics=str(tmp_path / "phi.safetensors")))
+    assert phi_of(world.joint_rates.numpy(), world.rates.numpy())[5, 3] == pytest.approx(0.3, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["text.npz", "empty.npz", "cut.npz", "one.npz", "text.safetensors", "empty.safetensors"]
+)
+def test_a_file_that_is_neither_npz_nor_safetensors_is_refused_in_one_line(tmp_path, name):
+    path = tmp_path / name
+    np.savez(tmp_path / "cut", rates=np.full(12, 0.1))
+    with path.open("r+b" if name == "cut.npz" else "wb") as file:
+        if name == "cut.npz":
+            file.truncate(100)
+        elif name == "one.npz":
+            np.save(file, np.full(12, 0.1))
+        elif name.startswith("text"):
+            file.write(b"rates = 0.1\n" * 10)
+    with pytest.raises(
+        ValueError, match=r"^expected a .npz or safetensors file .* found .*: save it again.*$"
+    ):
+        World(replace(SMALL, statistics=str(path)))
+
+
+def test_arrays_of_words_count_as_not_there(tmp_path):
+    np.savez(tmp_path / "words.npz", rates=np.array(["a"] * 12), joint_rates=np.full((12, 12), 0.01))
+    with pytest.raises(ValueError, match=r"expected rates \[12\] .* found {'joint_rates': \[12, 12\]}"):
+        World(replace(SMALL, statistics=str(tmp_path / "words.npz")))
+    np.savez(tmp_path / "never.npz", rates=np.arange(12) / 100, joint_rates=np.full((12, 12), 0.0))
+    with pytest.raises(
+        ValueError, match=r"expected rates in \(0, 1\) .* found 0 to 0.11: leave out features"
+    ):
+        World(replace(SMALL, statistics=str(tmp_path / "never.npz")))
+
+
 def test_what_a_copula_cannot_do_is_refused_with_the_range():
     rates = np.array([0.1, 0.2])
     with pytest.raises(ValueError, match=r"P\(i, j\) from 0 to 0.1 \(phi from -0.167 to 0.667\)"):
@@ -86,3 +144,19 @@ def test_what_a_copula_cannot_do_is_refused_with_the_range():
     all_exclusive = np.zeros((6, 6)) + 0.3 * np.eye(6)
     with pytest.raises(ValueError, match="that a Gaussian copula can have together"):
         Copula(np.full(6, 0.3), all_exclusive, seed=0)
+
+
+def test_a_designed_pair_that_would_end_at_another_level_is_refused_with_what_is_reachable():
+    exclusive = replace(
+        SMALL, n_features=64, vocabulary=64, group_size=8, firing_rate=0.05, conditionals=(0.0,)
+    )
+    # eight Gaussians correlate at -1/7 at the least, all alike: P(j | i) = .0252, a lift above 1/2
+    nearest = gaussian_joint_rate(np.array(0.05), np.array(0.05), np.array(-1 / 7)) / 0.05
+    assert 0.5 < nearest / 0.05 < 0.51
+    with pytest.raises(
+        ValueError, match=f"exclusive with a conditional of 0, found {nearest:.4g}, which is independent"
+    ):
+        World(exclusive)
+    assert {pair.cooccurrence for pair in World(replace(exclusive, group_size=4)).pairs} == {"exclusive"}
+    asked = replace(exclusive, conditionals=(0.1,))  # a lift of 2 to rounding is no other level
+    assert World(asked).pairs[0].conditional == pytest.approx(0.1)

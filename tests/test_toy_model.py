@@ -8,7 +8,7 @@ import torch
 
 from toy.anchors import cell_cosines, dimensionalities, is_regular_polygon
 from toy.config import ToyConfig, default_arms
-from toy.model import train, trained
+from toy.model import Trained, train, trained
 from toy.network import LossScales, Network
 from toy.readout import output_loss, scores
 from toy.world import World
@@ -93,6 +93,45 @@ def test_the_same_config_gives_the_same_weights_and_another_seed_others():
     other = replace(config, seed=1)
     assert not torch.equal(train(other, World(other)).directions, one.directions)
     assert not torch.equal(one.directions[0], one.directions[1])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9, 1.0])
+def test_a_diverged_start_is_not_the_best_but_refused(share):
+    config = replace(SMALL, reconstruction_share=share, learning_rate=1.0, weight_decay=3.0, steps=300)
+    with pytest.raises(ValueError, match=r"3 of 3 starts diverged at learning_rate=1 and weight_decay=3"):
+        train(config, World(config))
+
+
+def test_one_diverged_start_of_three_is_counted(monkeypatch):
+    def spoilt(network, scales):
+        network.bias[1, 5] = math.inf
+        return trained(network, scales)
+
+    monkeypatch.setattr("toy.model.trained", spoilt)
+    with pytest.raises(ValueError, match="found that 1 of 3 starts diverged"):
+        train(SMALL, World(SMALL))
+
+
+@pytest.mark.parametrize(("share", "loss"), [(0.0, 0.4), (0.25, 0.35), (1.0, 0.2)])
+def test_a_term_without_a_share_counts_for_nothing_and_one_that_is_not_finite_shows(share, loss):
+    config, nothing = replace(SMALL, reconstruction_share=share, n_seeds=1), torch.full((1,), math.nan)
+    reconstruction, output = torch.tensor([0.2]), torch.tensor([0.4])
+    weights = (torch.zeros(1, 24, 8), torch.zeros(1, 24, 8), torch.zeros(1, 24), ())
+    whole = Trained(config, *weights, reconstruction, output)
+    assert whole.losses.tolist() == pytest.approx([loss])
+    assert replace(whole, reconstruction_losses=nothing).losses.isnan().item() == (share > 0)
+    assert replace(whole, output_losses=nothing).losses.isnan().item() == (share < 1)
+
+
+@pytest.mark.parametrize("readout", ["softmax", "relu", "mlp"])
+def test_outputs_that_tell_nothing_are_refused_unless_they_are_no_part_of_the_loss(readout):
+    config = replace(SMALL, vocabulary=4, votes=4, overlaps=(1.0,), readout=readout)  # uniform, whoever fires
+    world = World(config)
+    assert math.isnan(LossScales(world).output)
+    assert (train(config, world).losses < 1).all()
+    both = replace(config, reconstruction_share=0.5)
+    with pytest.raises(ValueError, match="expected outputs that tell features apart, found a loss of"):
+        train(both, World(both))
 
 
 def test_training_reports_its_progress_to_the_last_step():

@@ -159,3 +159,16 @@ def test_a_ring_spends_its_circle_once():
     states = ring_states(12, 0.02, 0.5)
     assert sum(probability for _, probability in states) == pytest.approx(12 * 0.02 * 0.5)
     assert {len(members) for members, _ in states} == {2}
+
+
+@pytest.mark.parametrize(("size", "highest"), [(2, 0.0), (3, 1 / 2), (4, 2 / 3), (12, 10 / 11)])
+def test_neighbours_in_a_ring_fire_together_as_often_as_asked_up_to_the_highest_conditional(size, highest):
+    config = replace(
+        RING, n_features=size, width=2, group_size=size, firing_rate=0.2, votes=1, conditionals=(highest,)
+    )
+    is_on = drawn(World(config), 100_000) > 0
+    for k in range(size):
+        after = is_on[is_on[:, k], (k + 1) % size].double()
+        assert after.mean().item() == pytest.approx(highest, abs=5 * 0.5 / len(after) ** 0.5)
+    with pytest.raises(ValueError, match=f"to {highest:.4g} in a ring of {size} features"):
+        replace(config, conditionals=(highest + 0.05,))  # arcs would meet round the back as well

@@ -26,6 +26,8 @@ from toy.known import SHORT, anchor_runs, measure_run
 from toy.model import Trained, train
 from toy.world import World
 
+Task = tuple[Path, Callable[[], Any]]
+"""A file, and what makes its content where it is missing."""
 ANTIPODAL = -0.9
 """Pairs with a cosine below count as antipodal, above its opposite as parallel."""
 
@@ -39,9 +41,9 @@ def explore(
         n_worlds = N_WORLDS_BY_SLICE.get(name, N_WORLDS)
         for config in points:
             names.append(name)
-            make = partial(measure_point, config, n_worlds)
-            tasks.append(partial(kept, folder, [asdict(config), n_worlds], make))
-    return zip(names, in_processes(tasks, progress), strict=True)
+            path = kept_at(folder, [asdict(config), n_worlds])
+            tasks.append((path, partial(measure_point, config, n_worlds)))
+    return zip(names, in_turn(tasks, progress), strict=True)
 
 
 def explore_anchors(
@@ -49,44 +51,46 @@ def explore_anchors(
 ) -> list[dict]:
     """The rows of every anchor (toy.known.measure_run); runs in the folder are not made again."""
     tasks = [
-        partial(kept, folder, [asdict(run.config), [anchor.name for anchor in run.anchors]],
-                partial(measure_run, run))
+        (kept_at(folder, [asdict(run.config), [one.name for one in run.anchors]]), partial(measure_run, run))
         for run in anchor_runs(seed)
-    ]  # fmt: skip
-    return list(chain.from_iterable(in_processes(tasks, progress)))
+    ]
+    return list(chain.from_iterable(in_turn(tasks, progress)))
 
 
-def in_processes(
-    tasks: Sequence[Callable[[], Any]], progress: Callable[[int, int], None] | None = None
-) -> Iterator[Any]:
-    """What each task gives, in order, from as many processes as torch has threads.
+def in_turn(tasks: Sequence[Task], progress: Callable[[int, int], None] | None = None) -> Iterator[Any]:
+    """What is in the file of each task, in order; files that are not there are made, others read alone."""
+    made = made_in_processes({path: make for path, make in tasks if not path.is_file()})
+    for done, (path, _) in enumerate(tasks, 1):
+        while not path.is_file():
+            next(made)  # the first starts the processes, so that none are where nothing is missing
+        yield json.loads(path.read_text(encoding="utf-8"))
+        if progress is not None:
+            progress(done, len(tasks))
+
+
+def made_in_processes(tasks: dict[Path, Callable[[], Any]]) -> Iterator[None]:
+    """Keep what each task gives, in order, from as many processes as torch has threads.
 
     Each has one thread, which is all that networks of this size can use, and numbers come out as they would
     in this process.
     """
     # processes that start anew: a copy of this one would have its locks without its threads
     with ProcessPoolExecutor(get_num_threads(), get_context("spawn"), set_num_threads, (1,)) as pool:
-        for done, one in enumerate(pool.map(call, tasks), 1):
-            yield one
-            if progress is not None:
-                progress(done, len(tasks))
+        yield from pool.map(keep, tasks.keys(), tasks.values())
 
 
-def call(task: Callable[[], Any]) -> Any:
-    """What a task gives."""
-    return task()
+def keep(path: Path, make: Callable[[], Any]) -> None:
+    """Write what `make` gives, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(json.dumps(make()), encoding="utf-8")
+    unfinished.replace(path)
 
 
-def kept(folder: Path, about: list, make: Callable[[], Any]) -> Any:
-    """What `make` gives, from the folder if the same code made it of the same thing before."""
-    key = hashlib.sha256(json.dumps([about, toy_sha256()], sort_keys=True).encode()).hexdigest()[:24]
-    path = folder / f"{key}.json"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(make()), encoding="utf-8")
-        unfinished.replace(path)
-    return json.loads(path.read_text(encoding="utf-8"))
+def kept_at(folder: Path, about: list) -> Path:
+    """The file of what the same code and torch make of the same thing."""
+    key = json.dumps([about, toy_sha256(), torch.__version__], sort_keys=True)
+    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
 def measure_point(config: ToyConfig, n_worlds: int = 1) -> dict:

@@ -106,7 +106,10 @@ class ToyConfig:
     """Samples in the stream that is measured."""
 
     seed: int = 0
-    """Every draw follows from it: the world's votes, the starts, the training samples and the stream."""
+    """Every draw follows from it: the world's votes, the starts, the training samples and the stream.
+
+    From 0 to 2**60 - 1.
+    """
 
     def __post_init__(self) -> None:
         self._check_ranges()
@@ -146,7 +149,7 @@ class ToyConfig:
         expect(0 <= self.output_noise < 1, "output_noise", "in [0, 1)")
         expect(self.learning_rate > 0, "learning_rate", "above 0")
         expect(self.weight_decay >= 0, "weight_decay", "of 0 or more")
-        expect(self.seed >= 0, "seed", "of 0 or more")
+        expect(0 <= self.seed < 2**60, "seed", "from 0 to 2**60 - 1")  # toy.seeds multiplies it, in 64 bits
         expect(self.group_size >= 2, "group_size", "of 2 or more")
         is_conditional = [q == "independent" or 0 <= float(q) <= 1 for q in self.conditionals]
         expect(
@@ -193,7 +196,7 @@ class ToyConfig:
                 f'conditionals={self.conditionals}: use rates="equal", and q=0 for an exclusive ring.'
             )
         lowest = max(0.0, 1 - 1 / (self.group_size * self.firing_rate))
-        highest = 1 - 1 / self.group_size
+        highest = 1 - 1 / (self.group_size - 1)  # above, neighbours' arcs meet round the back as well
         for q in self.conditionals:
             if not lowest - 1e-12 <= q <= highest + 1e-12:
                 raise ValueError(

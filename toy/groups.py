@@ -36,8 +36,9 @@ def ring_states(size: int, rate: float, conditional: float) -> list[State]:
     """States of a ring in which P(i + 1 | i) = conditional, members being counted round.
 
     A point falls on a circle on which the members' arcs, all of length `rate`, start at equal distances of
-    rate * (1 - conditional); features k steps apart overlap by
-    1 - k (1 - conditional) while that is above 0.
+    rate * (1 - conditional). Features k steps apart one way and size - k the other overlap by
+    1 - k (1 - conditional) and 1 - (size - k) (1 - conditional) of their arcs, each while that is above 0.
+    Neighbours meet one way only while conditional <= 1 - 1 / (size - 1), which ToyConfig sees to.
     """
     step = rate * (1 - conditional)
     circle = size * step

@@ -40,7 +40,9 @@ class Trained:
     def losses(self) -> Float[Tensor, " instances"]:
         """What was minimised: reconstruction_share of the one and the rest of the other."""
         share = self.config.reconstruction_share
-        return share * self.reconstruction_losses.nan_to_num() + (1 - share) * self.output_losses.nan_to_num()
+        if share in (0, 1):  # the other term does not exist, and is NaN
+            return self.reconstruction_losses if share == 1 else self.output_losses
+        return share * self.reconstruction_losses + (1 - share) * self.output_losses
 
     @property
     def best(self) -> int:
@@ -64,6 +66,7 @@ def train(config: ToyConfig, world: World, progress: Progress | None = None) -> 
     """Train config.n_seeds networks in one world, all on the same samples, each from its own start.
 
     The same config gives the same weights. `progress` is called with steps done and steps in all.
+    Raises ValueError where a network diverged: its loss or its directions are not finite.
     """
     scales = LossScales(world)
     network = Network(config, scales)
@@ -78,7 +81,15 @@ def train(config: ToyConfig, world: World, progress: Progress | None = None) -> 
             optimizer.step()
         if progress is not None:
             progress(first + n_steps, config.steps)
-    return trained(network, scales)
+    found = trained(network, scales)
+    n_diverged = int((~(found.losses.isfinite() & found.directions.isfinite().all(2).all(1))).sum())
+    if n_diverged:
+        raise ValueError(
+            f"expected losses and directions that are finite, found that {n_diverged} of {config.n_seeds} "
+            f"starts diverged at learning_rate={config.learning_rate:g} and "
+            f"weight_decay={config.weight_decay:g}: lower one of the two."
+        )
+    return found
 
 
 def trained(network: Network, scales: LossScales) -> Trained:

@@ -1,5 +1,7 @@
 """The parameters of all instances side by side, and the gradient of their loss, written out."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,8 +16,16 @@ CHUNK = 2**18
 """Numbers in a block of pre-activations or logits: small enough to stay in the cache."""
 
 
+LEAST_OUTPUT = 1e-6
+"""The output scale at which a loss of float32 probabilities is rounding error."""
+
+
 class LossScales:
-    """What each term of the loss is divided by: its value for a network that knows nothing of the sample."""
+    """What each term of the loss is divided by: its value for a network that knows nothing of the sample.
+
+    That of the outputs is NaN where reconstruction is all of the loss. Raises ValueError where outputs are a
+    part of it, and base rates say all that there is to know of them.
+    """
 
     def __init__(self, world: World, rows: int = 2**14) -> None:
         config = world.config
@@ -24,11 +34,20 @@ class LossScales:
         generator = torch.Generator().manual_seed(seed_of(config, "evaluation"))
         self.sample = world.sample(rows, generator)
         self.labels = world.labels(self.sample.csr(), generator)
-        if config.readout == "relu":
-            self.output = (self.labels - world.base_output.float()).square().sum(1).mean().item()
+        self.output = self._output_scale(world) if config.reconstruction_share < 1 else math.nan
+
+    def _output_scale(self, world: World) -> float:
+        if world.config.readout == "relu":
+            found = (self.labels - world.base_output.float()).square().sum(1).mean().item()
         else:
             label_entropy = torch.special.entr(self.labels).sum(1).mean().item()
-            self.output = torch.special.entr(world.base_output).sum().item() - label_entropy
+            found = torch.special.entr(world.base_output).sum().item() - label_entropy
+        if found <= LEAST_OUTPUT:
+            raise ValueError(
+                f"expected outputs that tell features apart, found a loss of base rates of {found:.2g}: "
+                "lower votes or raise vocabulary or firing_rate, or set reconstruction_share=1."
+            )
+        return found
 
 
 class Network:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toy.config import ToyConfig
 from toy.copula import Copula
-from toy.layout import firing_law, lay_out
+from toy.layout import firing_law, lay_out, level
 from toy.magnitudes import MOMENTS, draw_magnitudes
 from toy.sample import Sample
 from toy.votes import draw_votes
@@ -122,6 +122,5 @@ class World:
     def _pair(self, i: int, j: int) -> Pair:
         joint = self.joint_rates[i, j].item()
         lift = joint / (self.rates[i] * self.rates[j]).item()
-        cooccurrence = "exclusive" if lift < 0.5 else "co-occurring" if lift > 2 else "independent"
         overlap = round(torch.minimum(self.votes[i], self.votes[j]).sum().item(), 9)
-        return Pair(i, j, cooccurrence, joint / self.rates[[i, j]].min().item(), overlap)
+        return Pair(i, j, level(lift), joint / self.rates[[i, j]].min().item(), overlap)
