@@ -252,8 +252,8 @@ def methods(results: dict) -> list[str]:
         + "”, “".join(dict.fromkeys(arm["similarity"] for arm in arms))
         + "”. Pairs whose level the data leave open are in no cell.",
         "Errors of one dictionary: pairs share features, so intervals delete one feature at a time "
-        "(jackknife less HC1, floored at HC1), t on the features that take part less one, fewer where few have most "
-        "pairs. The dyadic sandwich and the naive error stand beside them in the slopes.",
+        "(jackknife less HC1, floored at HC1), t on the features that take part less one, fewer where few "
+        "have most pairs. The dyadic sandwich and the naive error stand beside them in the slopes.",
         "Verdicts: CONFIRMED where the whole 95 % interval lies on the claimed side, REFUTED where it "
         "lies on the other or, for a sign, within the margin of zero, else UNDECIDED. “= 0” means within "
         f"±{rules['margin']:g} / √(effective dimension). A claimed sign in a language model is confirmed "
