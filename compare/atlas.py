@@ -221,8 +221,8 @@ def how_narrowly(inside: pd.DataFrame) -> list[str]:
         f"it holds as far as +-{MARGIN:g} counts as zero. By the narrower zero of reports, +-{MARGIN:g} / "
         f"sqrt(dimensions), it holds at {inside['zero_by_noise'].sum() or 'none'} of these {len(inside)}.",
         f"At {(same < MARGIN).sum()} of them co-occurring pairs of the same output are above 0 and yet "
-        f"within +-{MARGIN:g} of it, and at {(others > 0).sum()} exclusive pairs of the same output are below "
-        f"0 by those that lie opposite each other alone: the others average above 0.",
+        f"within +-{MARGIN:g} of it, and at {(others > 0).sum()} exclusive pairs of the same output are "
+        f"below 0 by those that lie opposite each other alone: the others average above 0.",
     ]
 
 

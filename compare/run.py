@@ -273,8 +273,8 @@ def results_of(
             names = sorted({kept_as(model, models) for model in behind})
             is_toy = seeds[0].truth is not None or {model["kind"] for model in behind} == {"toy"}
             known = "toy" if group == "real" and is_toy else group
-            about = {"name": name, "group": known, "control_of": control_of, "note": "", "models": names}
-            about["knows_outputs"] = True
+            about: dict = {"name": name, "group": known, "control_of": control_of, "models": names}
+            about |= {"note": "", "knows_outputs": True}
             entries.append(entry(about, seeds, config, step))
     return assemble(config, about_run(config, inputs), entries, list(models.values()))
 
