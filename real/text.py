@@ -7,6 +7,7 @@ into blocks of equal length: a block may begin inside a document, and hold parts
 import hashlib
 import json
 import lzma
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Int
 from torch import Tensor
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character, which JSON can write and UTF-8 cannot."""
 
 
 @runtime_checkable
@@ -105,5 +109,11 @@ def _documents(whole: str, path: Path, split: str) -> Iterator[str]:
                 f'expected JSON with a key "text" in line {number} of {path}, found {line[:60]!r}: '
                 "write one JSON object a line, or name the file .txt."
             ) from error
+        if not isinstance(document, str) or SURROGATE.search(document):
+            found = "a lone surrogate" if isinstance(document, str) else json.dumps(document)[:60]
+            raise ValueError(
+                f'expected a string of whole characters under "text" in line {number} of {path}, found '
+                f"{found}: mend or remove the line."
+            )
         if not split or row.get("split") == split:
             yield document

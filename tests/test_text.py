@@ -80,3 +80,17 @@ def test_broken_files_are_named(tmp_path):
     (tmp_path / "cut.jsonl.xz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="expected an xz file"):
         read_text(tmp_path / "cut.jsonl.xz")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [(None, "null"), (5, "5"), (["a"], r'\["a"\]'), ("a \ud800 b", "a lone surrogate")]
+)
+def test_what_is_no_string_of_characters_is_refused_with_its_line(tmp_path, text, found):
+    path = write_documents(tmp_path / "d.jsonl", [{"text": "a \U0001f600 b"}, {"text": text}])
+    assert read_text(write_documents(tmp_path / "fine.jsonl", [{"text": "\U0001f600"}])).documents == [
+        "\U0001f600"
+    ]
+    with pytest.raises(
+        ValueError, match=f"string of whole characters .* line 2 of .*d.jsonl, found {found}:"
+    ):
+        read_text(path)
