@@ -10,35 +10,16 @@ from torch import Tensor, nn
 
 from real.hashes import weights_sha256
 from real.hooked import ONLY_THERE, load_hooked
+from real.sites import BETWEEN, HOOKS, SITE, Reached, attach, find_site, names_that_add_up, text_config
 
 Replacement = Callable[[Float[Tensor, "sequences context width"]], Float[Tensor, "sequences context width"]]
 """Takes a site's activations, gives those that the rest of the model shall see."""
 
-BLOCKS = ("transformer.h", "model.layers", "gpt_neox.layers", "model.language_model.layers")
-"""Where architectures keep their list of blocks: GPT-2; Llama, Qwen, Gemma; GPT-NeoX; multimodal ones."""
+LAYER = re.compile(r"(?:^|\.)(?:h|layers)\.(\d+)\.")
+"""The number of a block within the name of one of its weights."""
 
-HOOKS = {
-    "hook_resid_pre": (("", "input"),),
-    "hook_resid_mid": (("ln_2", "input"), ("post_attention_layernorm", "input")),
-    "hook_resid_post": (("", "output"),),
-    "hook_mlp_out": (("mlp", "output"),),
-    "hook_attn_out": (("attn", "output"), ("attention", "output"), ("self_attn", "output")),
-    "mlp.hook_post": (("mlp.c_proj", "input"), ("mlp.down_proj", "input"), ("mlp.dense_4h_to_h", "input")),
-}
-"""TransformerLens' name of a site -> where it may lie in a block; the first that the block has counts."""
-
-SANDWICHED = {
-    "hook_resid_mid": (("pre_feedforward_layernorm", "input"),),
-    "hook_mlp_out": (("post_feedforward_layernorm", "output"),),
-    "hook_attn_out": (("post_attention_layernorm", "output"),),
-}
-"""The same where a norm stands before and after attention and MLP (Gemma 2 and 3): what joins the stream."""
-
-SITE = re.compile(r"blocks\.(\d+)\.(.+)")
-
-
-class _Reached(Exception):
-    """Raised at a site to leave the forward pass: nothing after it is needed."""
+ALIBI = ("bloom", "mpt")
+"""Families that tell positions by ALiBi and do not say so in their config; others set `alibi`."""
 
 
 class LanguageModel:
@@ -59,6 +40,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.name = name
         self.logit_scale = logit_scale
+        self._trusted: set[str] = set()
 
     @classmethod
     def load(cls, source: str, *, device: str = "cpu", name: str = "") -> "LanguageModel":
@@ -73,7 +55,7 @@ class LanguageModel:
     @property
     def context(self) -> int | None:
         """The longest sequence it takes, where it has a limit."""
-        return getattr(self.model.config, "max_position_embeddings", None)
+        return getattr(text_config(self.model), "max_position_embeddings", None)
 
     @property
     def n_vocabulary(self) -> int:
@@ -105,12 +87,12 @@ class LanguageModel:
 
         def keep(value: Tensor) -> Tensor:
             seen.append(value)
-            raise _Reached
+            raise Reached
 
         remove = self._hook(site, keep)
         try:
             self.model(self._checked(tokens), use_cache=False)
-        except _Reached:
+        except Reached:
             return seen[0]
         finally:
             remove()
@@ -134,8 +116,9 @@ class LanguageModel:
         seen = []
 
         def keep(value: Tensor) -> Tensor:
-            seen.append(value if replace is None else replace(value))
-            return seen[0]
+            passed = value if replace is None else replace(value)
+            seen.append(passed.clone())  # some models add to it in place
+            return passed
 
         remove = self._hook(site, keep)
         try:
@@ -201,43 +184,33 @@ class LanguageModel:
 
     def _hook(self, site: str, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
         """Have `change` take the activations at a site and give those that go on; returns what undoes it."""
-        module, side = self._find(site)
+        place = find_site(self.model, site)
+        config = text_config(self.model)
+        if place is None:
+            last = list(dict(self.model.named_modules()))[-1]
+            raise ValueError(
+                f"expected a site of {self.name}, found {site!r}: name blocks.L.S with L from 0 to "
+                f"{getattr(config, 'num_hidden_layers', 0) - 1} and S one of {', '.join(HOOKS)} (the stream "
+                "passes hook_resid_mid by: it can be read, not measured), or the path of a module, such as "
+                f"{last}."
+            )
+        if site not in self._trusted:
+            self._check_sums(site)
+            self._trusted.add(site)
+        return attach(*place, change)
 
-        def before(_, arguments: tuple, named: dict) -> tuple[tuple, dict]:
-            if arguments:
-                return (change(arguments[0]), *arguments[1:]), named
-            return arguments, named | {"hidden_states": change(named["hidden_states"])}
-
-        def after(_, __, output: Tensor | tuple) -> Tensor | tuple:
-            if isinstance(output, tuple):
-                return (change(output[0]), *output[1:])
-            return change(output)
-
-        if side == "input":
-            return module.register_forward_pre_hook(before, with_kwargs=True).remove
-        return module.register_forward_hook(after).remove
-
-    def _find(self, site: str) -> tuple[nn.Module, str]:
-        """The module of a site and which side of it; ValueError, with what exists, where there is none."""
-        modules = dict(self.model.named_modules())
-        if site.removesuffix(".input") in modules:
-            return modules[site.removesuffix(".input")], "input" if site.endswith(".input") else "output"
+    def _check_sums(self, site: str) -> None:
+        """ValueError where what lies at a block's site is not what its name says."""
         found = SITE.fullmatch(site)
-        is_parallel = getattr(
-            self.model.config, "use_parallel_residual", False
-        )  # then nothing lies in the middle
-        if found and not (is_parallel and found[2] == "hook_resid_mid"):
-            for path in (f"{blocks}.{found[1]}" for blocks in BLOCKS):
-                hooks = HOOKS | (SANDWICHED if f"{path}.pre_feedforward_layernorm" in modules else {})
-                for inner, side in hooks.get(found[2], ()) if path in modules else ():
-                    if (inside := f"{path}.{inner}".rstrip(".")) in modules:
-                        return modules[inside], side
-        n_layers = getattr(self.model.config, "num_hidden_layers", 0)
-        last = list(modules)[-1]
-        raise ValueError(
-            f"expected a site of {self.name}, found {site!r}: name blocks.L.S with L from 0 to "
-            f"{n_layers - 1} and S one of {', '.join(HOOKS)}, or the path of a module, such as {last}."
-        )
+        if site in dict(self.model.named_modules()) or found is None or found[2] not in BETWEEN:
+            return
+        if found[2] not in names_that_add_up(self.model, int(found[1])):
+            family = getattr(self.model.config, "model_type", "unknown")
+            raise ValueError(
+                f"expected {found[2]} of {self.name} to add up with the stream around it, found that it does "
+                f"not in the family {family}, where the name lies elsewhere: use hook_resid_pre or "
+                "hook_resid_post, or a module's own path."
+            )
 
 
 def _load(source: str) -> tuple[nn.Module, object]:

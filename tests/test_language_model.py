@@ -1,8 +1,9 @@
 import pytest
 import torch
-from tiny_models import FAMILIES, tiny_language_model, tiny_model, tiny_tokenizer
+from tiny_models import FAMILIES, SIZE, tiny_language_model, tiny_model, tiny_tokenizer
 
-from real.language_model import HOOKS, LanguageModel
+from real.language_model import LanguageModel
+from real.sites import HOOKS
 
 TOKENS = torch.randint(256, (3, 10), generator=torch.Generator().manual_seed(1))
 
@@ -22,6 +23,55 @@ def test_sites_add_up_to_the_residual_stream(family):
     torch.testing.assert_close(at("1.hook_resid_pre") + written, at("1.hook_resid_post"))
     if family != "gpt_neox":  # attention and MLP side by side: nothing lies between them
         torch.testing.assert_close(at("1.hook_resid_pre") + at("1.hook_attn_out"), at("1.hook_resid_mid"))
+
+
+def model_of(family, **changes):
+    """A small random model of any of transformers' families."""
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(
+        **SIZE, **changes, intermediate_size=24, pad_token_id=None
+    )
+    config.num_key_value_heads = 1
+    torch.manual_seed(0)
+    return LanguageModel(getattr(transformers, f"{family}ForCausalLM")(config), tiny_tokenizer(), name="tiny")
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("Olmo2", {}),  # a norm after attention and MLP, and none before
+        ("Granite", {"residual_multiplier": 0.5}),
+        ("Bloom", {}),  # the modules add the stream themselves
+        ("Glm4", {"head_dim": 8}),  # four norms, and the names of Llama's for other ones
+    ],
+)
+def test_sites_that_do_not_add_up_are_refused_and_the_stream_itself_is_not(family, changes):
+    model = model_of(family, **changes)
+    for site in ("hook_attn_out", "hook_mlp_out", "hook_resid_mid"):
+        with pytest.raises(ValueError, match=rf"{site} of tiny to add up.* in the family {family.lower()}"):
+            model.activations(TOKENS, f"blocks.1.{site}")
+    hidden = model.model(TOKENS, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(model.activations(TOKENS, "blocks.0.hook_resid_post"), hidden[1])
+
+
+def test_what_a_model_adds_in_place_does_not_reach_the_site():
+    changes = {"new_decoder_architecture": False, "parallel_attn": True, "alibi": False}
+    model = model_of("Falcon", **changes)  # its MLP's output takes up the attention's
+    seen, _ = model.run(TOKENS, "blocks.1.hook_mlp_out")
+    normed = model.activations(TOKENS, "transformer.h.1.mlp.input")
+    torch.testing.assert_close(seen, model.model.transformer.h[1].mlp(normed))
+
+
+def test_whether_sites_add_up_is_looked_at_once_and_only_where_it_is_in_doubt():
+    model = tiny_language_model("llama")
+    calls = []
+    model.model.model.embed_tokens.register_forward_hook(lambda *_: calls.append("a pass"))
+    model.activations(TOKENS, "blocks.0.hook_resid_post")
+    assert len(calls) == 1
+    for n_passes in (3, 4):
+        model.activations(TOKENS, "blocks.0.hook_mlp_out")
+        assert len(calls) == n_passes
 
 
 @pytest.mark.parametrize(
