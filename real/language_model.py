@@ -15,8 +15,8 @@ from real.sites import BETWEEN, HOOKS, SITE, Reached, attach, find_site, names_t
 Replacement = Callable[[Float[Tensor, "sequences context width"]], Float[Tensor, "sequences context width"]]
 """Takes a site's activations, gives those that the rest of the model shall see."""
 
-LAYER = re.compile(r"(?:^|\.)(?:h|layers)\.(\d+)\.")
-"""The number of a block within the name of one of its weights."""
+LAYER = re.compile(r"(?:transformer\.|model\.|gpt_neox\.|language_model\.)*(?:h|layers)\.(\d+)\.")
+"""How the name of a block's weight begins, with the block's number."""
 
 ALIBI = ("bloom", "mpt")
 """Families that tell positions by ALiBi and do not say so in their config; others set `alibi`."""
@@ -56,6 +56,13 @@ class LanguageModel:
     def context(self) -> int | None:
         """The longest sequence it takes, where it has a limit."""
         return getattr(text_config(self.model), "max_position_embeddings", None)
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens its local attention reaches over, where it has any and its config says so."""
+        named = ("sliding_window", "window_size", "attention_chunk_size")
+        found = [getattr(text_config(self.model), name, None) for name in named]
+        return min((size for size in found if size), default=None)
 
     @property
     def n_vocabulary(self) -> int:
@@ -140,10 +147,19 @@ class LanguageModel:
         """Shifts of next-token log-probabilities, in nats, when the site has another value at a position.
 
         Each change is made alone and read at its own position, `chunk` of them at a time: they go through the
-        model side by side, each seeing the clean keys before its position and itself.
+        model side by side, each seeing all clean keys before its position and itself, also where the model's
+        own attention is local: check_replay in real/causal.py says whether that matters.
         """
-        context = len(tokens)
-        clean = self.model(self._checked(tokens[None]), use_cache=True)
+        from transformers import DynamicCache
+
+        config, context = text_config(self.model), len(tokens)
+        if getattr(config, "alibi", False) or getattr(config, "model_type", "") in ALIBI:
+            raise ValueError(
+                f"expected a model that is told each token's position for causal effects, found {self.name}, "
+                f"which tells positions by ALiBi ({config.model_type}): leave --effects out."
+            )
+        keys = DynamicCache()  # without a config it drops none, as a model's own does beyond a window
+        clean = self.model(self._checked(tokens[None]), past_key_values=keys, use_cache=True)
         before = self._log_probabilities(clean.logits[0])
         for some, value in zip(positions.split(chunk), values.split(chunk), strict=True):
             some = some.to(self.device)
@@ -157,13 +173,12 @@ class LanguageModel:
                     tokens.to(self.device)[some][None],
                     position_ids=some[None],
                     attention_mask=mask[None, None],
-                    past_key_values=clean.past_key_values,
+                    past_key_values=keys,
                     use_cache=True,
                 ).logits[0]
             finally:
                 remove()
-            if clean.past_key_values is not None:
-                clean.past_key_values.crop(-len(some))
+            keys.crop(-len(some))
             yield self._log_probabilities(logits) - before[some]
 
     def _log_probabilities(self, logits: Float[Tensor, "tokens vocab"]) -> Float[Tensor, "tokens vocab"]:
@@ -174,12 +189,21 @@ class LanguageModel:
         """The model's own logits at every position, not scaled, sequences one after the other."""
         return self.model(self._checked(tokens), use_cache=False).logits.float().flatten(0, 1)
 
-    def _checked(self, tokens: Int[Tensor, "sequences context"]) -> Int[Tensor, "sequences context"]:
-        if self.context is not None and tokens.shape[1] > self.context:
+    def check(self, tokens: Int[Tensor, "*shape"], *, context: int) -> None:
+        """ValueError where the model cannot read sequences of that length, or not these tokens."""
+        if self.context is not None and context > self.context:
             raise ValueError(
                 f"expected sequences of at most {self.context} tokens, the context of {self.name}, found "
-                f"{tokens.shape[1]}: lower context."
+                f"{context}: lower context."
             )
+        if tokens.numel() and (largest := int(tokens.max())) >= self.n_vocabulary:
+            raise ValueError(
+                f"expected token numbers below {self.n_vocabulary}, the vocabulary of {self.name}, found "
+                f"{largest}: model and tokenizer do not belong together."
+            )
+
+    def _checked(self, tokens: Int[Tensor, "sequences context"]) -> Int[Tensor, "sequences context"]:
+        self.check(tokens, context=tokens.shape[1])
         return tokens.to(self.device)
 
     def _hook(self, site: str, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
@@ -215,6 +239,7 @@ class LanguageModel:
 
 def _load(source: str) -> tuple[nn.Module, object]:
     """Model and tokenizer, from safetensors alone; ValueError where a part is missing or damaged."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
@@ -230,7 +255,7 @@ def _load(source: str) -> tuple[nn.Module, object]:
         here = _is_here(source)
         model, info = AutoModelForCausalLM.from_pretrained(source, local_files_only=here, **how)
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=here)
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+    except (OSError, SafetensorError, StrictDataclassError, RuntimeError, ValueError, ImportError) as error:
         raise ValueError(
             f"expected a causal language model with safetensors and tokenizer at {source!r}, found: "
             f"{' '.join(str(error).split())[:300]}: name a whole folder or an id that can be reached."
@@ -240,6 +265,16 @@ def _load(source: str) -> tuple[nn.Module, object]:
         raise ValueError(
             f"expected all weights of the model in {source!r}, found {len(missing)} missing, such as "
             f"{missing[0]}: fetch the folder again."
+        )
+    left_over = [int(found[1]) for key in info["unexpected_keys"] if (found := LAYER.match(key))]
+    if left_over and max(left_over) >= (n_layers := text_config(model).num_hidden_layers):
+        raise ValueError(
+            f"expected weights of {n_layers} layers in {source!r}, as its config.json says, found those of "
+            f"layer {max(left_over)}, counted from 0: config and weights do not belong together."
+        )
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise ValueError(
+            f"expected a tokenizer in {source!r}, found one that knows no word: fetch tokenizer.json as well."
         )
     return model, tokenizer
 

@@ -1,9 +1,13 @@
+import json
+
 import pytest
 import torch
-from tiny_models import FAMILIES, SIZE, tiny_language_model, tiny_model, tiny_tokenizer
+from tiny_models import FAMILIES, SIZE, tiny_language_model, tiny_model, tiny_text, tiny_tokenizer
 
 from real.language_model import LanguageModel
+from real.lm_scoring import score
 from real.sites import HOOKS
+from real.text import Text
 
 TOKENS = torch.randint(256, (3, 10), generator=torch.Generator().manual_seed(1))
 
@@ -203,6 +207,56 @@ def test_folders_that_are_not_whole_models_are_refused_in_one_line(tmp_path):
     assert "pytorch_model.bin, a pickle, which is never loaded" in refusal()
     (tmp_path / "model" / "config.json").unlink()
     assert "expected config.json" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"n_layer": "two"}, "n_layer"),
+        ({"n_layer": 1}, "expected weights of 1 layers .* found those of layer 1, counted from 0"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "a causal language model"),
+        (
+            {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+            "expected a causal",
+        ),
+    ],
+)
+def test_configs_that_do_not_fit_the_weights_are_refused_in_one_line(tmp_path, changes, found):
+    tiny_model().save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(ValueError, match=found) as error:
+        LanguageModel.load(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"expected a tokenizer in .* found one that knows no word"):
+        LanguageModel.load(str(tmp_path))
+
+
+def test_the_text_part_of_a_model_that_reads_images_is_one_like_any_other(tmp_path):
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    more = {"num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 24, "max_position_embeddings": 32}
+    eyes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config=SIZE | more | {"pad_token_id": None},
+        vision_config=eyes | {"image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4,
+        image_token_index=255,
+    )
+    Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    model = LanguageModel.load(str(tmp_path))
+    assert model.context == 32
+    assert model.activations(TOKENS, "blocks.1.hook_mlp_out").shape == (3, 10, 16)
+    with pytest.raises(ValueError, match="L from 0 to 1"):
+        model.activations(TOKENS, "blocks.2.hook_mlp_out")
+    text = Text([tiny_text(3000)], "letters", "")
+    assert score(model, text, context=16)["quality"]["scored_tokens"] > 0
 
 
 def test_missing_weights_are_not_made_up(tmp_path):
