@@ -107,6 +107,12 @@ class LanguageModel:
             f"expected a site that {self.name} passes, found {site!r}, which it does not: name another."
         )
 
+    def is_same(self, site: str, other: str, tokens: Int[Tensor, "sequences context"]) -> bool:
+        """Whether two names are of one tensor; a name of no site of this model is not that of another."""
+        if find_site(self.model, site) is None or find_site(self.model, other) is None:
+            return False
+        return torch.equal(self.activations(tokens, site), self.activations(tokens, other))
+
     @torch.no_grad()
     def run(
         self, tokens: Int[Tensor, "sequences context"], site: str, *, replace: Replacement | None = None

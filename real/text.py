@@ -64,20 +64,29 @@ def read_text(path: Path, *, split: str = "") -> Text:
     return Text(documents, path.name, digest)
 
 
-def token_blocks(text: Text, tokenizer: Tokenizer, *, context: int) -> Int[Tensor, "sequences context"]:
-    """The text as blocks of `context` tokens, in the text's order; a rest too short is left out."""
+def token_blocks(
+    text: Text, tokenizer: Tokenizer, *, context: int, first: int | None = None
+) -> Int[Tensor, "sequences context"]:
+    """The text as blocks of `context` tokens, in the text's order; a rest too short is left out.
+
+    With `first`, that token begins each block, before the text's own.
+    """
     between = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
     pieces = []
     for document_ids in tokenizer(text.documents, add_special_tokens=False)["input_ids"]:
         pieces.append(torch.tensor(([] if between is None else [between]) + document_ids, dtype=torch.int64))
     stream = torch.cat(pieces)
-    n_sequences = len(stream) // context
+    n_of_text = context - (first is not None)
+    n_sequences = len(stream) // n_of_text
     if n_sequences == 0:
         raise ValueError(
             f"expected at least one sequence of {context} tokens, found {len(stream)} tokens in {text.name}: "
             "give more text or lower context."
         )
-    return stream[: n_sequences * context].view(n_sequences, context)
+    blocks = stream[: n_sequences * n_of_text].view(n_sequences, n_of_text)
+    if first is None:
+        return blocks
+    return torch.cat([torch.full((n_sequences, 1), first), blocks], dim=1)
 
 
 def sample_blocks(

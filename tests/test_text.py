@@ -29,6 +29,11 @@ def test_documents_are_joined_with_the_end_token_before_each_and_cut_into_blocks
     assert blocks.tolist() == [[0, 65, 66], [0, 67, 68]]  # the last token fills no block
 
 
+def test_a_first_token_begins_each_block_and_takes_none_of_the_text_away():
+    blocks = token_blocks(Text(["AB", "CDE"], "example", ""), Letters(), context=3, first=7)
+    assert blocks.tolist() == [[7, 0, 65], [7, 66, 0], [7, 67, 68]]
+
+
 @pytest.mark.parametrize("name", ["documents.jsonl", "documents.jsonl.xz"])
 def test_one_document_a_line_with_the_hash_of_the_file(tmp_path, name):
     rows = [{"text": "one\u2028line", "split": "train"}, {"text": "two", "split": "held-out"}, {"text": " "}]
