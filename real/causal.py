@@ -14,6 +14,8 @@ from real.sae import SAE
 Progress = Callable[[int, int], None]
 CHUNK = 512
 """Changed tokens that go through the model side by side."""
+REPLAY_TOLERANCE = 1e-2
+"""Nats that a token's log-probability may shift by where nothing is changed; rounding costs about 1e-5."""
 
 
 class Effects(NamedTuple):
@@ -56,6 +58,7 @@ def causal_effects(
     feature are ablated. `amounts` are in the SAE's units of activation.
     """
     first, blocks = int(config.drop_first_position), blocks[: config.effect_sequences]
+    check_replay(model, blocks[0], config.site)
     draws = torch.Generator().manual_seed(config.seed)
     places = torch.randint(first, blocks.shape[1], (config.effect_positions,), generator=draws).tolist()
     added, ablated = (torch.zeros(len(features), model.n_vocabulary) for _ in range(2))
@@ -74,6 +77,24 @@ def causal_effects(
             progress(number + 1, len(blocks))
     ablated /= n_ablated[:, None]  # 0 / 0 is NaN
     return Effects(added / min(len(places), len(blocks)), ablated, n_ablated)
+
+
+def check_replay(model: LanguageModel, block: Int[Tensor, " context"], site: str) -> None:
+    """ValueError where values that are put back as they were shift the next token.
+
+    So it is where attention reaches less far back than the sequence: a change would see what the model does
+    not.
+    """
+    as_they_are = model.activations(block[None], site)[0]
+    replayed = model.shifts(block, site, torch.arange(len(block)), as_they_are, chunk=CHUNK)
+    largest = max(shifts.abs().max().item() for shifts in replayed)
+    if not largest <= REPLAY_TOLERANCE:
+        window = f" (its window: {model.window})" if model.window else ""
+        raise ValueError(
+            f"expected no shift where nothing is changed, found {largest:.2g} nats on sequences of "
+            f"{len(block)} tokens: {model.name} does not look back over all of them{window}, as causal "
+            "effects need; lower context or leave --effects out."
+        )
 
 
 def firings(

@@ -10,35 +10,16 @@ from torch import Tensor, nn
 
 from real.hashes import weights_sha256
 from real.hooked import ONLY_THERE, load_hooked
+from real.sites import BETWEEN, HOOKS, SITE, Reached, attach, find_site, names_that_add_up, text_config
 
 Replacement = Callable[[Float[Tensor, "sequences context width"]], Float[Tensor, "sequences context width"]]
 """Takes a site's activations, gives those that the rest of the model shall see."""
 
-BLOCKS = ("transformer.h", "model.layers", "gpt_neox.layers", "model.language_model.layers")
-"""Where architectures keep their list of blocks: GPT-2; Llama, Qwen, Gemma; GPT-NeoX; multimodal ones."""
+LAYER = re.compile(r"(?:transformer\.|model\.|gpt_neox\.|language_model\.)*(?:h|layers)\.(\d+)\.")
+"""How the name of a block's weight begins, with the block's number."""
 
-HOOKS = {
-    "hook_resid_pre": (("", "input"),),
-    "hook_resid_mid": (("ln_2", "input"), ("post_attention_layernorm", "input")),
-    "hook_resid_post": (("", "output"),),
-    "hook_mlp_out": (("mlp", "output"),),
-    "hook_attn_out": (("attn", "output"), ("attention", "output"), ("self_attn", "output")),
-    "mlp.hook_post": (("mlp.c_proj", "input"), ("mlp.down_proj", "input"), ("mlp.dense_4h_to_h", "input")),
-}
-"""TransformerLens' name of a site -> where it may lie in a block; the first that the block has counts."""
-
-SANDWICHED = {
-    "hook_resid_mid": (("pre_feedforward_layernorm", "input"),),
-    "hook_mlp_out": (("post_feedforward_layernorm", "output"),),
-    "hook_attn_out": (("post_attention_layernorm", "output"),),
-}
-"""The same where a norm stands before and after attention and MLP (Gemma 2 and 3): what joins the stream."""
-
-SITE = re.compile(r"blocks\.(\d+)\.(.+)")
-
-
-class _Reached(Exception):
-    """Raised at a site to leave the forward pass: nothing after it is needed."""
+ALIBI = ("bloom", "mpt")
+"""Families that tell positions by ALiBi and do not say so in their config; others set `alibi`."""
 
 
 class LanguageModel:
@@ -59,6 +40,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self.name = name
         self.logit_scale = logit_scale
+        self._trusted: set[str] = set()
 
     @classmethod
     def load(cls, source: str, *, device: str = "cpu", name: str = "") -> "LanguageModel":
@@ -73,7 +55,14 @@ class LanguageModel:
     @property
     def context(self) -> int | None:
         """The longest sequence it takes, where it has a limit."""
-        return getattr(self.model.config, "max_position_embeddings", None)
+        return getattr(text_config(self.model), "max_position_embeddings", None)
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens its local attention reaches over, where it has any and its config says so."""
+        named = ("sliding_window", "window_size", "attention_chunk_size")
+        found = [getattr(text_config(self.model), name, None) for name in named]
+        return min((size for size in found if size), default=None)
 
     @property
     def n_vocabulary(self) -> int:
@@ -105,18 +94,24 @@ class LanguageModel:
 
         def keep(value: Tensor) -> Tensor:
             seen.append(value)
-            raise _Reached
+            raise Reached
 
         remove = self._hook(site, keep)
         try:
             self.model(self._checked(tokens), use_cache=False)
-        except _Reached:
+        except Reached:
             return seen[0]
         finally:
             remove()
         raise ValueError(
             f"expected a site that {self.name} passes, found {site!r}, which it does not: name another."
         )
+
+    def is_same(self, site: str, other: str, tokens: Int[Tensor, "sequences context"]) -> bool:
+        """Whether two names are of one tensor; a name of no site of this model is not that of another."""
+        if find_site(self.model, site) is None or find_site(self.model, other) is None:
+            return False
+        return torch.equal(self.activations(tokens, site), self.activations(tokens, other))
 
     @torch.no_grad()
     def run(
@@ -134,8 +129,9 @@ class LanguageModel:
         seen = []
 
         def keep(value: Tensor) -> Tensor:
-            seen.append(value if replace is None else replace(value))
-            return seen[0]
+            passed = value if replace is None else replace(value)
+            seen.append(passed.clone())  # some models add to it in place
+            return passed
 
         remove = self._hook(site, keep)
         try:
@@ -157,10 +153,19 @@ class LanguageModel:
         """Shifts of next-token log-probabilities, in nats, when the site has another value at a position.
 
         Each change is made alone and read at its own position, `chunk` of them at a time: they go through the
-        model side by side, each seeing the clean keys before its position and itself.
+        model side by side, each seeing all clean keys before its position and itself, also where the model's
+        own attention is local: check_replay in real/causal.py says whether that matters.
         """
-        context = len(tokens)
-        clean = self.model(self._checked(tokens[None]), use_cache=True)
+        from transformers import DynamicCache
+
+        config, context = text_config(self.model), len(tokens)
+        if getattr(config, "alibi", False) or getattr(config, "model_type", "") in ALIBI:
+            raise ValueError(
+                f"expected a model that is told each token's position for causal effects, found {self.name}, "
+                f"which tells positions by ALiBi ({config.model_type}): leave --effects out."
+            )
+        keys = DynamicCache()  # without a config it drops none, as a model's own does beyond a window
+        clean = self.model(self._checked(tokens[None]), past_key_values=keys, use_cache=True)
         before = self._log_probabilities(clean.logits[0])
         for some, value in zip(positions.split(chunk), values.split(chunk), strict=True):
             some = some.to(self.device)
@@ -174,13 +179,12 @@ class LanguageModel:
                     tokens.to(self.device)[some][None],
                     position_ids=some[None],
                     attention_mask=mask[None, None],
-                    past_key_values=clean.past_key_values,
+                    past_key_values=keys,
                     use_cache=True,
                 ).logits[0]
             finally:
                 remove()
-            if clean.past_key_values is not None:
-                clean.past_key_values.crop(-len(some))
+            keys.crop(-len(some))
             yield self._log_probabilities(logits) - before[some]
 
     def _log_probabilities(self, logits: Float[Tensor, "tokens vocab"]) -> Float[Tensor, "tokens vocab"]:
@@ -191,57 +195,57 @@ class LanguageModel:
         """The model's own logits at every position, not scaled, sequences one after the other."""
         return self.model(self._checked(tokens), use_cache=False).logits.float().flatten(0, 1)
 
-    def _checked(self, tokens: Int[Tensor, "sequences context"]) -> Int[Tensor, "sequences context"]:
-        if self.context is not None and tokens.shape[1] > self.context:
+    def check(self, tokens: Int[Tensor, "*shape"], *, context: int) -> None:
+        """ValueError where the model cannot read sequences of that length, or not these tokens."""
+        if self.context is not None and context > self.context:
             raise ValueError(
                 f"expected sequences of at most {self.context} tokens, the context of {self.name}, found "
-                f"{tokens.shape[1]}: lower context."
+                f"{context}: lower context."
             )
+        if tokens.numel() and (largest := int(tokens.max())) >= self.n_vocabulary:
+            raise ValueError(
+                f"expected token numbers below {self.n_vocabulary}, the vocabulary of {self.name}, found "
+                f"{largest}: model and tokenizer do not belong together."
+            )
+
+    def _checked(self, tokens: Int[Tensor, "sequences context"]) -> Int[Tensor, "sequences context"]:
+        self.check(tokens, context=tokens.shape[1])
         return tokens.to(self.device)
 
     def _hook(self, site: str, change: Callable[[Tensor], Tensor]) -> Callable[[], None]:
         """Have `change` take the activations at a site and give those that go on; returns what undoes it."""
-        module, side = self._find(site)
+        place = find_site(self.model, site)
+        config = text_config(self.model)
+        if place is None:
+            last = list(dict(self.model.named_modules()))[-1]
+            raise ValueError(
+                f"expected a site of {self.name}, found {site!r}: name blocks.L.S with L from 0 to "
+                f"{getattr(config, 'num_hidden_layers', 0) - 1} and S one of {', '.join(HOOKS)} (the stream "
+                "passes hook_resid_mid by: it can be read, not measured), or the path of a module, such as "
+                f"{last}."
+            )
+        if site not in self._trusted:
+            self._check_sums(site)
+            self._trusted.add(site)
+        return attach(*place, change)
 
-        def before(_, arguments: tuple, named: dict) -> tuple[tuple, dict]:
-            if arguments:
-                return (change(arguments[0]), *arguments[1:]), named
-            return arguments, named | {"hidden_states": change(named["hidden_states"])}
-
-        def after(_, __, output: Tensor | tuple) -> Tensor | tuple:
-            if isinstance(output, tuple):
-                return (change(output[0]), *output[1:])
-            return change(output)
-
-        if side == "input":
-            return module.register_forward_pre_hook(before, with_kwargs=True).remove
-        return module.register_forward_hook(after).remove
-
-    def _find(self, site: str) -> tuple[nn.Module, str]:
-        """The module of a site and which side of it; ValueError, with what exists, where there is none."""
-        modules = dict(self.model.named_modules())
-        if site.removesuffix(".input") in modules:
-            return modules[site.removesuffix(".input")], "input" if site.endswith(".input") else "output"
+    def _check_sums(self, site: str) -> None:
+        """ValueError where what lies at a block's site is not what its name says."""
         found = SITE.fullmatch(site)
-        is_parallel = getattr(
-            self.model.config, "use_parallel_residual", False
-        )  # then nothing lies in the middle
-        if found and not (is_parallel and found[2] == "hook_resid_mid"):
-            for path in (f"{blocks}.{found[1]}" for blocks in BLOCKS):
-                hooks = HOOKS | (SANDWICHED if f"{path}.pre_feedforward_layernorm" in modules else {})
-                for inner, side in hooks.get(found[2], ()) if path in modules else ():
-                    if (inside := f"{path}.{inner}".rstrip(".")) in modules:
-                        return modules[inside], side
-        n_layers = getattr(self.model.config, "num_hidden_layers", 0)
-        last = list(modules)[-1]
-        raise ValueError(
-            f"expected a site of {self.name}, found {site!r}: name blocks.L.S with L from 0 to "
-            f"{n_layers - 1} and S one of {', '.join(HOOKS)}, or the path of a module, such as {last}."
-        )
+        if site in dict(self.model.named_modules()) or found is None or found[2] not in BETWEEN:
+            return
+        if found[2] not in names_that_add_up(self.model, int(found[1])):
+            family = getattr(self.model.config, "model_type", "unknown")
+            raise ValueError(
+                f"expected {found[2]} of {self.name} to add up with the stream around it, found that it does "
+                f"not in the family {family}, where the name lies elsewhere: use hook_resid_pre or "
+                "hook_resid_post, or a module's own path."
+            )
 
 
 def _load(source: str) -> tuple[nn.Module, object]:
     """Model and tokenizer, from safetensors alone; ValueError where a part is missing or damaged."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
@@ -257,7 +261,7 @@ def _load(source: str) -> tuple[nn.Module, object]:
         here = _is_here(source)
         model, info = AutoModelForCausalLM.from_pretrained(source, local_files_only=here, **how)
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=here)
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+    except (OSError, SafetensorError, StrictDataclassError, RuntimeError, ValueError, ImportError) as error:
         raise ValueError(
             f"expected a causal language model with safetensors and tokenizer at {source!r}, found: "
             f"{' '.join(str(error).split())[:300]}: name a whole folder or an id that can be reached."
@@ -267,6 +271,16 @@ def _load(source: str) -> tuple[nn.Module, object]:
         raise ValueError(
             f"expected all weights of the model in {source!r}, found {len(missing)} missing, such as "
             f"{missing[0]}: fetch the folder again."
+        )
+    left_over = [int(found[1]) for key in info["unexpected_keys"] if (found := LAYER.match(key))]
+    if left_over and max(left_over) >= (n_layers := text_config(model).num_hidden_layers):
+        raise ValueError(
+            f"expected weights of {n_layers} layers in {source!r}, as its config.json says, found those of "
+            f"layer {max(left_over)}, counted from 0: config and weights do not belong together."
+        )
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise ValueError(
+            f"expected a tokenizer in {source!r}, found one that knows no word: fetch tokenizer.json as well."
         )
     return model, tokenizer
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
+from real.language_model import LanguageModel
 from real.lm_blocks import open_stream, seen_tokens
 from real.lm_config import LMConfig
 from real.ngram import KneserNey
@@ -66,11 +67,9 @@ def evaluate_lm(folder: Path, documents: list[str]) -> dict:
     Bits per byte is the sum of -log2 p over all tokens, divided by the documents' UTF-8 bytes. ValueError if
     there are no documents.
     """
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = LanguageModel.load(str(folder))
     stream = _encoded(folder, documents)
-    context = model.config.max_position_embeddings
+    context = model.model.config.max_position_embeddings
     nats = -log_probabilities(model, _documents(stream), context=context).double().sum().item()
     return _quality(nats, stream, documents)
 
@@ -96,20 +95,22 @@ def evaluate_baselines(
 
 @torch.no_grad()
 def log_probabilities(
-    model: torch.nn.Module, documents: list[Tensor], *, context: int
+    model: LanguageModel, documents: list[Tensor], *, context: int
 ) -> Float[Tensor, " predicted"]:
     """Natural log-probability of each token of each document but its first, in no particular order.
 
     A document is a vector of token numbers, the end-of-text token first; the model sees `context` at once.
     """
-    batch = max(1, min(16, LOGITS_AT_ONCE // (context * model.config.vocab_size)))
+    model.check(torch.cat(documents), context=context)
+    batch = max(1, min(16, LOGITS_AT_ONCE // (context * model.n_vocabulary)))
     windows = [window for ids in documents for window in _windows(ids, context)]
     windows.sort(key=lambda window: len(window[0]))  # alike lengths together, so that little is padded
     pieces = []
     for start in range(0, len(windows), batch):
         ids, known = zip(*windows[start : start + batch], strict=True)
         padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(model.device)
-        scores = model(padded[:, :-1]).logits.log_softmax(-1).gather(2, padded[:, 1:, None])[..., 0]
+        logits = model.model(padded[:, :-1]).logits
+        scores = logits.log_softmax(-1).gather(2, padded[:, 1:, None])[..., 0]
         scores = scores.cpu()
         pieces += [row[skip : len(one) - 1] for row, one, skip in zip(scores, ids, known, strict=True)]
     return torch.cat(pieces)

@@ -31,11 +31,16 @@ def score(model: LanguageModel, text: Text, *, context: int) -> dict:
     context before it.
     """
     fitted, scored = split_pieces(text)
+    if not scored:
+        raise ValueError(
+            f"expected a text long enough to score a model on, found {sum(map(len, fitted))} characters in "
+            f"{text.name}: give more text."
+        )
     n_bytes = sum(len(piece.encode()) for piece in scored)
     between = model.tokenizer.eos_token_id or 0
     ids = model.tokenizer(scored, add_special_tokens=False)["input_ids"]
     documents = [torch.tensor([between, *row]) for row in ids]
-    nats = -log_probabilities(model.model, documents, context=context).double().sum().item()
+    nats = -log_probabilities(model, documents, context=context).double().sum().item()
     quality = {"bits_per_byte": nats / math.log(2) / n_bytes}
     for name, log_p in ngram_log_probabilities(fitted, scored).items():
         quality[name] = -float(log_p.sum()) / math.log(2) / n_bytes

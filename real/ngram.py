@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer
 
 UNDEFINED_DISCOUNT = 0.75
-"""Taken off every count where too few n-grams were seen one to four times to estimate the discounts."""
+"""Taken off every count where the n-grams seen one to four times give no discount, or one not above zero."""
 
 
 class KneserNey:
@@ -116,8 +116,10 @@ def discounts(counts: Integer[np.ndarray, " grams"]) -> Float[np.ndarray, " four
     if min(n1, n2, n3, n4) == 0:
         return np.array([0.0] + 3 * [UNDEFINED_DISCOUNT])
     y = n1 / (n1 + 2 * n2)
-    estimates = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    return np.clip(estimates, 0.0, [0.0, 1.0, 2.0, 3.0])
+    estimates = np.array([1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+    if estimates.min() <= 0:  # a context that passes nothing down would call all else impossible
+        estimates[:] = UNDEFINED_DISCOUNT
+    return np.append(0.0, estimates)
 
 
 def _find(table: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from real.hashes import weights_sha256
 from real.language_model import LanguageModel
 from real.sae import SAE
 from real.sae_files import load_sae
-from real.text import read_text, sample_blocks, token_blocks
+from real.text import Tokenizer, read_text, sample_blocks, token_blocks
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,42 @@ def unchanged(inputs: Tensor) -> Tensor:
     return inputs
 
 
+def check_belongs(
+    sae: SAE, model: LanguageModel, blocks: Int[Tensor, "sequences context"], config: RealConfig
+) -> None:
+    """ValueError where an SAE says that it was trained at another site, on other weights, or after a bos.
+
+    What it does not say is not asked. Two names of one tensor are the same site.
+    """
+    site = sae.metadata.get("hook_name") or config.site
+    if site != config.site and not model.is_same(site, config.site, blocks[:1]):
+        raise ValueError(
+            f"expected site {site}, where the SAE {config.sae} was trained, found {config.site}: "
+            f"give --site {site}."
+        )
+    weights = sae.metadata.get("model_sha256")
+    if weights and weights != (found := model.sha256):
+        raise ValueError(
+            f"expected the weights that the SAE {config.sae} was trained on, sha256 {weights[:12]}..., found "
+            f"{found[:12]}... in {model.name}: name the SAE's own model."
+        )
+    first = first_token(sae, model.tokenizer)
+    if first is not None and (blocks[:, 0] != first).any():
+        raise ValueError(
+            f"expected {first}, the tokenizer's bos, first in each sequence, as the SAE {config.sae} was "
+            "trained, found sequences without: measure this SAE by itself."
+        )
+
+
+def first_token(sae: SAE, tokenizer: Tokenizer) -> int | None:
+    """The bos that stood before each sequence when an SAE was trained; None if none, or if it is eos as well.
+
+    One that is eos too stands between the documents anyway.
+    """
+    bos = tokenizer.bos_token_id
+    return bos if sae.metadata.get("prepend_bos") and bos != tokenizer.eos_token_id else None
+
+
 class RealSystem:
     """Presents System, HasShares, HasEncoder, HasSite, HasEffects, HasVocabulary and HasProvenance.
 
@@ -55,7 +91,9 @@ class RealSystem:
         *,
         text_sha256: str = "",
     ) -> None:
-        sae.read(language_model.activations(blocks[:1], config.site)[0])  # one line where widths differ
+        site, _ = language_model.run(blocks[:1], config.site, replace=unchanged)  # refused here, not later
+        sae.read(site[0])  # one line where widths differ
+        check_belongs(sae, language_model, blocks, config)
         self.language_model = language_model
         self.sae = sae
         self.blocks = blocks
@@ -83,7 +121,8 @@ class RealSystem:
         sae = load_sae(config.sae_folder, device=config.device)
         text = read_text(config.text_file, split=config.split)
         model = LanguageModel.load(config.model_source, device=config.device, name=config.model)
-        blocks = token_blocks(text, model.tokenizer, context=config.context)
+        first = first_token(sae, model.tokenizer)
+        blocks = token_blocks(text, model.tokenizer, context=config.context, first=first)
         n_sequences = max(1, config.n_tokens // (config.context - config.drop_first_position))
         blocks = sample_blocks(blocks, n_sequences, seed=config.seed)
         return cls(model, sae, blocks, config, text_sha256=text.sha256)

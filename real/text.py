@@ -7,6 +7,7 @@ into blocks of equal length: a block may begin inside a document, and hold parts
 import hashlib
 import json
 import lzma
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Int
 from torch import Tensor
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character, which JSON can write and UTF-8 cannot."""
 
 
 @runtime_checkable
@@ -60,20 +64,29 @@ def read_text(path: Path, *, split: str = "") -> Text:
     return Text(documents, path.name, digest)
 
 
-def token_blocks(text: Text, tokenizer: Tokenizer, *, context: int) -> Int[Tensor, "sequences context"]:
-    """The text as blocks of `context` tokens, in the text's order; a rest too short is left out."""
+def token_blocks(
+    text: Text, tokenizer: Tokenizer, *, context: int, first: int | None = None
+) -> Int[Tensor, "sequences context"]:
+    """The text as blocks of `context` tokens, in the text's order; a rest too short is left out.
+
+    With `first`, that token begins each block, before the text's own.
+    """
     between = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
     pieces = []
     for document_ids in tokenizer(text.documents, add_special_tokens=False)["input_ids"]:
         pieces.append(torch.tensor(([] if between is None else [between]) + document_ids, dtype=torch.int64))
     stream = torch.cat(pieces)
-    n_sequences = len(stream) // context
+    n_of_text = context - (first is not None)
+    n_sequences = len(stream) // n_of_text
     if n_sequences == 0:
         raise ValueError(
             f"expected at least one sequence of {context} tokens, found {len(stream)} tokens in {text.name}: "
             "give more text or lower context."
         )
-    return stream[: n_sequences * context].view(n_sequences, context)
+    blocks = stream[: n_sequences * n_of_text].view(n_sequences, n_of_text)
+    if first is None:
+        return blocks
+    return torch.cat([torch.full((n_sequences, 1), first), blocks], dim=1)
 
 
 def sample_blocks(
@@ -105,5 +118,11 @@ def _documents(whole: str, path: Path, split: str) -> Iterator[str]:
                 f'expected JSON with a key "text" in line {number} of {path}, found {line[:60]!r}: '
                 "write one JSON object a line, or name the file .txt."
             ) from error
+        if not isinstance(document, str) or SURROGATE.search(document):
+            found = "a lone surrogate" if isinstance(document, str) else json.dumps(document)[:60]
+            raise ValueError(
+                f'expected a string of whole characters under "text" in line {number} of {path}, found '
+                f"{found}: mend or remove the line."
+            )
         if not split or row.get("split") == split:
             yield document

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_models import FAMILIES, tiny_language_model, tiny_tokenizer
+from tiny_models import FAMILIES, SIZE, tiny_language_model, tiny_tokenizer
 from torch import nn
 
 from compare.causes import causal_results, with_effects
@@ -13,7 +13,7 @@ from compare.evidence import Evidence, measure
 from compare.measures import ablation_cosine, effect_cosine, logit_cosine
 from compare.pairs import pair_table
 from compare.system import HasEffects
-from real.causal import causal_effects
+from real.causal import causal_effects, check_replay
 from real.config import RealConfig
 from real.language_model import LanguageModel
 from real.sae import SAE
@@ -196,3 +196,65 @@ def test_changes_made_side_by_side_are_those_made_one_by_one(family, site):
         torch.testing.assert_close(
             row, outputs[0, position].log() - clean[0, position].log(), rtol=1e-4, atol=2e-5
         )
+
+
+def model_with(family, **changes) -> LanguageModel:
+    """A small random model whose attention is as the changes say."""
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(**SIZE, **changes, pad_token_id=None)
+    config.num_key_value_heads = 1
+    torch.manual_seed(0)
+    return LanguageModel(getattr(transformers, f"{family}ForCausalLM")(config), tiny_tokenizer(), name="tiny")
+
+
+def test_a_window_as_long_as_the_sequence_is_no_limit_however_many_go_side_by_side():
+    model, tokens = model_with("Mistral", sliding_window=8, initializer_range=0.3), blocks()[0]
+    positions, site = (
+        torch.arange(8).repeat(4),
+        "blocks.0.hook_mlp_out",
+    )  # far more keys than the window holds
+    values = model.activations(tokens[None], site)[0, positions] + draw(32, 16, seed=8)
+    at_once, by_one = (
+        torch.cat(list(model.shifts(tokens, site, positions, values, chunk=n))) for n in (32, 1)
+    )
+    torch.testing.assert_close(at_once, by_one, rtol=1e-4, atol=2e-5)
+    outputs = []
+    for position, value in zip(positions, values, strict=True):
+        put = torch.where(torch.arange(8)[:, None] == position, value, torch.nan)
+        _, changed = model.run(
+            tokens[None], site, replace=lambda seen, put=put: torch.where(put.isnan(), seen, put)
+        )
+        outputs.append(changed[0, position].log())
+    _, clean = model.run(tokens[None], site)
+    torch.testing.assert_close(
+        at_once, torch.stack(outputs) - clean[0, positions].log(), rtol=1e-4, atol=2e-5
+    )
+    check_replay(model, tokens, site)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("Mistral", {"sliding_window": 5}),
+        ("GPTNeo", {"attention_types": [[["global", "local"], 1]], "window_size": 5}),
+    ],
+)
+def test_local_attention_over_less_than_the_sequence_is_refused_naming_both(family, changes):
+    model = model_with(family, **changes, initializer_range=0.3)
+    sae, config = (
+        some_sae(W_enc=draw(16, 5, seed=1), W_dec=draw(5, 16, seed=2), b_dec=draw(16, seed=3)),
+        CONFIG,
+    )
+    config = dataclasses.replace(config, site="blocks.0.hook_resid_post")
+    with pytest.raises(ValueError, match=r"on sequences of 8 tokens: tiny does .* window: 5\)"):
+        causal_effects(model, sae, blocks(), config, torch.tensor([0]), torch.ones(1))
+
+
+@pytest.mark.parametrize(("family", "changes"), [("Bloom", {}), ("Falcon", {"alibi": True})])
+def test_models_that_tell_positions_by_alibi_are_refused(family, changes):
+    model = model_with(family, **changes)
+    with pytest.raises(
+        ValueError, match=r"found tiny, which tells positions by ALiBi .* leave --effects out"
+    ):
+        check_replay(model, blocks()[0], "blocks.0.hook_resid_post")

@@ -1,8 +1,13 @@
+import json
+
 import pytest
 import torch
-from tiny_models import FAMILIES, tiny_language_model, tiny_model, tiny_tokenizer
+from tiny_models import FAMILIES, SIZE, tiny_language_model, tiny_model, tiny_text, tiny_tokenizer
 
-from real.language_model import HOOKS, LanguageModel
+from real.language_model import LanguageModel
+from real.lm_scoring import score
+from real.sites import HOOKS
+from real.text import Text
 
 TOKENS = torch.randint(256, (3, 10), generator=torch.Generator().manual_seed(1))
 
@@ -22,6 +27,55 @@ def test_sites_add_up_to_the_residual_stream(family):
     torch.testing.assert_close(at("1.hook_resid_pre") + written, at("1.hook_resid_post"))
     if family != "gpt_neox":  # attention and MLP side by side: nothing lies between them
         torch.testing.assert_close(at("1.hook_resid_pre") + at("1.hook_attn_out"), at("1.hook_resid_mid"))
+
+
+def model_of(family, **changes):
+    """A small random model of any of transformers' families."""
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(
+        **SIZE, **changes, intermediate_size=24, pad_token_id=None
+    )
+    config.num_key_value_heads = 1
+    torch.manual_seed(0)
+    return LanguageModel(getattr(transformers, f"{family}ForCausalLM")(config), tiny_tokenizer(), name="tiny")
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("Olmo2", {}),  # a norm after attention and MLP, and none before
+        ("Granite", {"residual_multiplier": 0.5}),
+        ("Bloom", {}),  # the modules add the stream themselves
+        ("Glm4", {"head_dim": 8}),  # four norms, and the names of Llama's for other ones
+    ],
+)
+def test_sites_that_do_not_add_up_are_refused_and_the_stream_itself_is_not(family, changes):
+    model = model_of(family, **changes)
+    for site in ("hook_attn_out", "hook_mlp_out", "hook_resid_mid"):
+        with pytest.raises(ValueError, match=rf"{site} of tiny to add up.* in the family {family.lower()}"):
+            model.activations(TOKENS, f"blocks.1.{site}")
+    hidden = model.model(TOKENS, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(model.activations(TOKENS, "blocks.0.hook_resid_post"), hidden[1])
+
+
+def test_what_a_model_adds_in_place_does_not_reach_the_site():
+    changes = {"new_decoder_architecture": False, "parallel_attn": True, "alibi": False}
+    model = model_of("Falcon", **changes)  # its MLP's output takes up the attention's
+    seen, _ = model.run(TOKENS, "blocks.1.hook_mlp_out")
+    normed = model.activations(TOKENS, "transformer.h.1.mlp.input")
+    torch.testing.assert_close(seen, model.model.transformer.h[1].mlp(normed))
+
+
+def test_whether_sites_add_up_is_looked_at_once_and_only_where_it_is_in_doubt():
+    model = tiny_language_model("llama")
+    calls = []
+    model.model.model.embed_tokens.register_forward_hook(lambda *_: calls.append("a pass"))
+    model.activations(TOKENS, "blocks.0.hook_resid_post")
+    assert len(calls) == 1
+    for n_passes in (3, 4):
+        model.activations(TOKENS, "blocks.0.hook_mlp_out")
+        assert len(calls) == n_passes
 
 
 @pytest.mark.parametrize(
@@ -153,6 +207,56 @@ def test_folders_that_are_not_whole_models_are_refused_in_one_line(tmp_path):
     assert "pytorch_model.bin, a pickle, which is never loaded" in refusal()
     (tmp_path / "model" / "config.json").unlink()
     assert "expected config.json" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"n_layer": "two"}, "n_layer"),
+        ({"n_layer": 1}, "expected weights of 1 layers .* found those of layer 1, counted from 0"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "a causal language model"),
+        (
+            {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+            "expected a causal",
+        ),
+    ],
+)
+def test_configs_that_do_not_fit_the_weights_are_refused_in_one_line(tmp_path, changes, found):
+    tiny_model().save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(ValueError, match=found) as error:
+        LanguageModel.load(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"expected a tokenizer in .* found one that knows no word"):
+        LanguageModel.load(str(tmp_path))
+
+
+def test_the_text_part_of_a_model_that_reads_images_is_one_like_any_other(tmp_path):
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    more = {"num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 24, "max_position_embeddings": 32}
+    eyes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config=SIZE | more | {"pad_token_id": None},
+        vision_config=eyes | {"image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4,
+        image_token_index=255,
+    )
+    Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    model = LanguageModel.load(str(tmp_path))
+    assert model.context == 32
+    assert model.activations(TOKENS, "blocks.1.hook_mlp_out").shape == (3, 10, 16)
+    with pytest.raises(ValueError, match="L from 0 to 1"):
+        model.activations(TOKENS, "blocks.2.hook_mlp_out")
+    text = Text([tiny_text(3000)], "letters", "")
+    assert score(model, text, context=16)["quality"]["scored_tokens"] > 0
 
 
 def test_missing_weights_are_not_made_up(tmp_path):

@@ -1,11 +1,15 @@
 """Scores of any model on any text: exact for a model that knows nothing, fair to the n-grams beside it."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_models import tiny_language_model, tiny_text
+from tiny_models import tiny_language_model, tiny_model, tiny_text, tiny_tokenizer
+from torch import nn
 
+from real.hooked import Hooked
+from real.language_model import LanguageModel
 from real.lm_scoring import SHARE, score, split_pieces
 from real.text import Text
 
@@ -43,3 +47,33 @@ def test_n_grams_see_the_rest_of_the_text_and_not_what_is_scored():
     noise = score(model, text_of(tiny_text(14_000)), context=16)["quality"]
     assert repeated["trigram"] < 0.2 < 2 < noise["trigram"]
     assert repeated["trigram"] < repeated["bigram"] < repeated["unigram"]
+
+
+class Inner(nn.Module):
+    """GPT-2 as TransformerLens has its models: logits from a call, a config of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.gpt2, self.cfg = tiny_model("gpt2"), SimpleNamespace(n_layers=2, n_ctx=32)
+        self.W_U = self.gpt2.lm_head.weight.T
+
+    def forward(self, tokens):
+        return self.gpt2(tokens).logits
+
+
+def test_a_transformer_lens_model_is_scored_as_the_same_weights_in_hugging_face_are():
+    text = text_of(tiny_text(3000))
+    hooked = LanguageModel(Hooked(Inner()), tiny_tokenizer(), name="gelu-2l")
+    expected = score(tiny_language_model("gpt2"), text, context=16)["quality"]
+    assert score(hooked, text, context=16)["quality"] == pytest.approx(expected)
+
+
+def test_what_cannot_be_scored_is_refused_before_any_pass():
+    model = tiny_language_model("gpt2")
+    with pytest.raises(ValueError, match="at most 32 tokens, the context of tiny gpt2, found 33"):
+        score(model, text_of(tiny_text(3000)), context=33)
+    with pytest.raises(ValueError, match="long enough to score a model on, found 5 characters in made up"):
+        score(model, text_of("hello"), context=16)
+    model.tokenizer.add_tokens(["the"])  # number 257, which the embeddings do not have
+    with pytest.raises(ValueError, match="numbers below 257, the vocabulary of tiny gpt2, found 257"):
+        score(model, text_of("the " * 2000), context=16)

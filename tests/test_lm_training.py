@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from real.language_model import LanguageModel
 from real.lm_blocks import batch_of, seen_tokens
 from real.lm_config import LMConfig
 from real.lm_evaluation import evaluate_baselines, evaluate_lm, log_probabilities
@@ -112,7 +113,7 @@ def test_windows_score_each_token_once_with_the_history_they_reach():
         with torch.no_grad():
             logits = model(ids[None, start:at]).logits[0, -1]
         expected.append(logits.log_softmax(-1)[ids[at]])
-    found = log_probabilities(model, [ids, ids[:2]], context=16)
+    found = log_probabilities(LanguageModel(model, None, name="new"), [ids, ids[:2]], context=16)
     every = torch.stack([*expected, expected[0]])
     torch.testing.assert_close(found.sort().values, every.sort().values)
 

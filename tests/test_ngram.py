@@ -67,6 +67,24 @@ def test_discounts_follow_chen_and_goodman():
     np.testing.assert_allclose(discounts(np.array([1, 1, 7])), [0] + 3 * [UNDEFINED_DISCOUNT])
 
 
+def test_a_discount_that_would_take_nothing_is_not_used():
+    counts = np.array([1] * 8 + [2] * 2 + [3] * 8 + [4])
+    # Y = 8 / 12; D1 = 1 - 2 Y 2/8 > 0, but D2 = 2 - 3 Y 8/2 = -6
+    np.testing.assert_allclose(discounts(counts), [0] + 3 * [UNDEFINED_DISCOUNT])
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_text_of_repeats_leaves_no_token_impossible(order):
+    """After 5 came 6 alone, twice, which is discounted by nothing where thrice is common; yet 7 may come."""
+    once, twice, thrice = [1, 2, 3, 4, 1], [5, 6], [7, 8, 9, 10, 11, 7, 9, 8, 10, 7, 11]
+    stream = np.array([0, *once, *2 * [0, *twice], *3 * [0, *thrice], *4 * [0, 12, 13]])
+    model = KneserNey(stream, order, vocab=14)
+    for history in [[5], [0, 5]]:
+        probabilities = model.distribution(np.array(history[-(order - 1) :]))
+        assert (probabilities[1:] > 0).all()
+        assert probabilities.sum() == pytest.approx(1)
+
+
 def test_longer_histories_help_on_a_chain_of_second_order():
     generator = np.random.default_rng(1)
     stream = [0, 1, 2]

@@ -148,6 +148,68 @@ def test_an_sae_of_another_width_is_refused_naming_both():
         RealSystem(tiny_language_model(), some_sae(width=12), some_blocks(), CONFIG)
 
 
+def of_metadata(**metadata) -> RealSystem:
+    return RealSystem(tiny_language_model(), some_sae(metadata=metadata), some_blocks(), CONFIG)
+
+
+@pytest.mark.parametrize(
+    "site", ["blocks.1.hook_resid_pre", "blocks.0.hook_resid_post", "ln2.hook_normalized"]
+)
+def test_an_sae_of_another_site_is_refused_naming_both(site):
+    with pytest.raises(
+        ValueError, match=f"site {site}, where .* was trained, found {CONFIG.site}: give --site"
+    ):
+        of_metadata(hook_name=site)
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked"),
+    [
+        ("", CONFIG.site),
+        (CONFIG.site, CONFIG.site),
+        ("transformer.h.0.mlp", CONFIG.site),
+        ("blocks.0.hook_resid_post", "blocks.1.hook_resid_pre"),
+        ("blocks.1.hook_resid_pre", "transformer.h.0"),
+    ],
+)
+def test_another_name_of_the_same_site_is_no_other_site(trained, asked):
+    config, sae = dataclasses.replace(CONFIG, site=asked), some_sae(metadata={"hook_name": trained})
+    check_system(RealSystem(tiny_language_model(), sae, some_blocks(), config))
+
+
+def test_an_sae_of_other_weights_is_refused_naming_both():
+    own = tiny_language_model().sha256
+    check_system(of_metadata(model_sha256=own))
+    with pytest.raises(ValueError, match=f"sha256 0123456789ab..., found {own[:12]}"):
+        of_metadata(model_sha256="0123456789abcdef")
+
+
+def test_the_middle_of_the_stream_cannot_be_measured_and_is_refused_at_once():
+    with pytest.raises(ValueError, match="stream passes by"):
+        some_system(site="blocks.0.hook_resid_mid")
+
+
+def test_a_bos_stands_first_where_the_sae_was_trained_with_one_and_it_is_no_eos(tmp_path):
+    tokenizer = tiny_tokenizer()
+    tokenizer.bos_token = "!"
+    tiny_model().save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "text.txt").write_text(tiny_text())
+    save_sae(some_sae(metadata={"prepend_bos": True}), tmp_path / "with")
+    save_sae(some_sae(metadata={"prepend_bos": False}), tmp_path / "without")
+    names = {"model": str(tmp_path / "model"), "text": str(tmp_path / "text.txt")}
+    config = dataclasses.replace(CONFIG, **names, sae=str(tmp_path / "with"))
+    system = RealSystem.load(config)
+    assert set(system.blocks[:, 0].tolist()) == {tokenizer.bos_token_id}
+    assert tokenizer.bos_token_id not in system.blocks[:, 1:]
+    plain = RealSystem.load(dataclasses.replace(config, sae=str(tmp_path / "without")))
+    assert tokenizer.bos_token_id not in plain.blocks
+    with pytest.raises(ValueError, match="found sequences without"):
+        plain.with_sae(str(tmp_path / "with"))
+    tiny_tokenizer().save_pretrained(tmp_path / "model")  # bos and eos are one: it stands between texts
+    assert (RealSystem.load(config).blocks == 256).sum() <= 1
+
+
 def test_a_system_is_loaded_from_what_its_config_names(tmp_path):
     tiny_model().save_pretrained(tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")

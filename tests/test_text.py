@@ -29,6 +29,11 @@ def test_documents_are_joined_with_the_end_token_before_each_and_cut_into_blocks
     assert blocks.tolist() == [[0, 65, 66], [0, 67, 68]]  # the last token fills no block
 
 
+def test_a_first_token_begins_each_block_and_takes_none_of_the_text_away():
+    blocks = token_blocks(Text(["AB", "CDE"], "example", ""), Letters(), context=3, first=7)
+    assert blocks.tolist() == [[7, 0, 65], [7, 66, 0], [7, 67, 68]]
+
+
 @pytest.mark.parametrize("name", ["documents.jsonl", "documents.jsonl.xz"])
 def test_one_document_a_line_with_the_hash_of_the_file(tmp_path, name):
     rows = [{"text": "one\u2028line", "split": "train"}, {"text": "two", "split": "held-out"}, {"text": " "}]
@@ -80,3 +85,17 @@ def test_broken_files_are_named(tmp_path):
     (tmp_path / "cut.jsonl.xz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="expected an xz file"):
         read_text(tmp_path / "cut.jsonl.xz")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [(None, "null"), (5, "5"), (["a"], r'\["a"\]'), ("a \ud800 b", "a lone surrogate")]
+)
+def test_what_is_no_string_of_characters_is_refused_with_its_line(tmp_path, text, found):
+    path = write_documents(tmp_path / "d.jsonl", [{"text": "a \U0001f600 b"}, {"text": text}])
+    assert read_text(write_documents(tmp_path / "fine.jsonl", [{"text": "\U0001f600"}])).documents == [
+        "\U0001f600"
+    ]
+    with pytest.raises(
+        ValueError, match=f"string of whole characters .* line 2 of .*d.jsonl, found {found}:"
+    ):
+        read_text(path)
