@@ -44,11 +44,6 @@ class Trained:
             return self.reconstruction_losses if share == 1 else self.output_losses
         return share * self.reconstruction_losses + (1 - share) * self.output_losses
 
-    @property
-    def best(self) -> int:
-        """The start that led to the lowest loss."""
-        return int(self.losses.argmin())
-
 
 @contextmanager
 def one_thread() -> Iterator[None]:
