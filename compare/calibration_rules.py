@@ -85,7 +85,7 @@ def calibrate_rules(
                 *joint_p(curve_of(other, permutations=permutations, seed=order)),
                 *above_zero(score(predicted, list(RULES)), len(ids)),
             ]
-            found[-1] |= {(world, test, term): p < LEVEL for test, term, p in p_values}
+            found[-1] |= {(world, test, term): p <= LEVEL for test, term, p in p_values}
     return rejection_table(found)
 
 
