@@ -82,6 +82,7 @@ tests/example_results.py builds a complete example.
 
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -138,7 +139,14 @@ def write_report(results: dict, folder: Path) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse to replace what is not a report; worth asking before the work that a report takes."""
+    """Refuse to replace what is not a report, and a place where none can be written; worth asking before the
+    work that a report takes.
+    """
+    above = next(one for one in folder.absolute().parents if one.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ValueError(
+            f"expected a folder to write {folder.name} in, found {above}, which is none: name another --out."
+        )
     is_report = (folder / "results.json").is_file()
     if folder.is_file() or (folder.exists() and not is_report and any(folder.iterdir())):
         raise ValueError(

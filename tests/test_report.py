@@ -10,7 +10,7 @@ from example_results import example_results
 
 from compare import wording
 from compare.hypotheses import judge, load
-from compare.page import from_json, quantity, render, to_json, typographic, write_report
+from compare.page import check_folder, from_json, quantity, render, to_json, typographic, write_report
 from compare.sections import tables
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -361,3 +361,10 @@ def test_controls_of_an_arm_that_leans_stand_beside_it(judged):
         arm["centred"]["mean_cosine"] = 0.14 * (arm["group"] == "real")
     groups = {arm["group"] for arm in wording.leaning_arms(results)}
     assert groups == {"real", "control"}
+
+
+def test_a_place_where_nothing_can_be_written_is_told_beforehand(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="found .*file, which is none: name another --out"):
+        check_folder(tmp_path / "file" / "page")
+    check_folder(tmp_path / "new" / "below" / "page")
