@@ -365,6 +365,6 @@ def test_controls_of_an_arm_that_leans_stand_beside_it(judged):
 
 def test_a_place_where_nothing_can_be_written_is_told_beforehand(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ValueError, match="found .*file, which is none: name another --out"):
+    with pytest.raises(ValueError, match=r"found .*file, which is none: name another --out"):
         check_folder(tmp_path / "file" / "page")
     check_folder(tmp_path / "new" / "below" / "page")
