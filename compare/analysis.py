@@ -11,7 +11,7 @@ from jaxtyping import Float
 from compare.battery import AS_PUBLISHED, CAUSAL, DEFAULT, SPECIFICATIONS, TRUE, WITH_NULLS, Specification
 from compare.blob import GROUPS, NULL_DICTIONARIES, Blob, blob, matched_null
 from compare.causes import causal_results
-from compare.cells import Cells, combine_seeds, estimate, measure_cells
+from compare.cells import Cells, combine_seeds, measure_cells
 from compare.evidence import Evidence
 from compare.examples import Levels, example_pairs
 from compare.excess import combine_nulls, null_slopes
@@ -33,7 +33,7 @@ from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
 from compare.prediction import rule_results
 from compare.regress import fit
 from compare.reliability import Reliability, reliabilities
-from compare.seeds import seed_rows
+from compare.seeds import numbers, seed_rows, seeds_together, slope
 from compare.sensitivity import curve_results
 
 DIFFERENCE = "sim - co"
@@ -293,25 +293,6 @@ def deviation(table: PairTable, name: str) -> float:
     return float(table[name][table.mask].std(dtype=np.float64))
 
 
-def slope(fits: Sequence[Fit], weights: Sequence[dict[str, float]]) -> dict:
-    """A weighted sum of coefficients over seeds; default, dyadic and naive errors of a single one beside it.
-
-    One dictionary has its own default error; of several, the spread between them is the error.
-    """
-    kinds = ("default", "dyadic", "naive")
-    found = {
-        kind: [fit.contrast(weight, kind) for fit, weight in zip(fits, weights, strict=True)]
-        for kind in kinds
-    }
-    values = np.array([value for value, _ in found["default"]])
-    single = {f"se_{kind}": float(np.mean([se for _, se in found[kind]])) for kind in kinds}
-    several = len(fits) > 1
-    se = float(values.std(ddof=1) / len(values) ** 0.5) if several else single["se_default"]
-    numbers = estimate(float(values.mean()), se, len(values) - 1 if several else fits[0].n_features - 1)
-    p = 2 * min(numbers["p_below"], numbers["p_above"])
-    return {"estimate": numbers.pop("mean")} | single | numbers | {"p": p}
-
-
 def antipodal_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
     """Shares averaged over seeds, features flagged in all, variants of the first, and the listed pairs."""
     results = [one.opposites.to_results() for one in seeds]
@@ -369,7 +350,7 @@ def blob_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
     found = blob(directions, null=null, seed=seed)
     blobs = [found, *(blob(directions_of(one)[0], seed=seed) for one in seeds[1:])]
     shapes = [shape_of(one, its_blob) for one, its_blob in zip(seeds, blobs, strict=True)]
-    together = {name: over_seeds([shape[name] for shape in shapes]) for name in shapes[0]}
+    together = {name: seeds_together([shape[name] for shape in shapes]) for name in shapes[0]}
     results = {"blob": found.to_results(), "shape": numbers(together)}
     return results | ({"hidden": hidden(directions, found, null, seed=seed).to_results()} if power else {})
 
@@ -393,22 +374,6 @@ def shape_of(seed: Seed, found: Blob) -> dict[str, tuple[float, float, int]]:
         "antipodal features": flagged_share(flagged),
         "antipodal features, less parallel": beyond_parallel(flagged, parallel),
     }
-
-
-def over_seeds(found: Sequence[tuple[float, float, int]]) -> tuple[float, float, int]:
-    """One seed's number as it is; of several their mean, with the spread between them as the error, or their
-    own errors if these are larger: shares of few features may agree by chance.
-    """
-    if len(found) == 1:
-        return found[0]
-    means, errors, _ = np.array(found).T
-    error = np.maximum(means.std(ddof=1), (errors**2).mean() ** 0.5)  # NaN stays NaN
-    return float(means.mean()), float(error / len(found) ** 0.5), len(found) - 1
-
-
-def numbers(named: Mapping[str, tuple[float, float, int]]) -> list[dict]:
-    """A row for each named mean, error and degrees of freedom."""
-    return [{"name": name} | estimate(float(mean), float(se), df) for name, (mean, se, df) in named.items()]
 
 
 def map_results(pictures: Sequence[PairMap]) -> dict:

@@ -33,7 +33,7 @@ def phase(points: pd.DataFrame) -> Figure:
     colours = ScalarMappable(Normalize(-1, 1), "RdBu_r")
     for row, (quantity, label) in zip(axes, QUANTITIES.items(), strict=True):
         for axis, rate in zip(row, rates, strict=True):
-            draw_phase(axis, points[points["firing_rate"] == rate], quantity, colours)
+            draw_phase(axis, points, rate, quantity, colours)
         row[0].set_ylabel(label)
     for axis, rate in zip(axes[0], rates, strict=True):
         axis.set_title(f"firing rate {rate:g}")
@@ -44,11 +44,11 @@ def phase(points: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_phase(axis: Axes, points: pd.DataFrame, quantity: str, colours: ScalarMappable) -> None:
-    """One panel, a tile a point."""
+def draw_phase(axis: Axes, points: pd.DataFrame, rate: float, quantity: str, colours: ScalarMappable) -> None:
+    """One panel, a tile a point of this firing rate; all panels have the places of all points."""
     shares = sorted(points["reconstruction_share"].unique())
     densities = sorted(points["features_per_dimension"].unique())
-    for point in points.to_dict("records"):
+    for point in points[points["firing_rate"] == rate].to_dict("records"):
         x, y = shares.index(point["reconstruction_share"]), densities.index(point["features_per_dimension"])
         face = colours.to_rgba(point[quantity])
         axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=face, edgecolor="white", linewidth=0.5))

@@ -87,7 +87,9 @@ def held_out(
     """A row for each held-out pair: i, j, fold, its cosine, the training mean, and every rule's prediction.
 
     `measures` are symmetric arrays by the names that rules ask for; pairs i < j in mask take part. The
-    features of a fold are drawn from `seed`.
+    features of a fold are drawn from `seed`. Rules see cosines less their mean over the training pairs, so
+    that a sign is one beside the average pair: in a dictionary that leans one way, a rule that holds signs
+    would else be beaten by any that does not, whatever the two know.
     """
     n = len(cosine)
     if n < 4 * folds:
@@ -109,9 +111,9 @@ def held_out(
         train, test = (_frame(measures, index) for index in (outside, inside))
         known = cosine[outside].astype(np.float64)
         part = pd.DataFrame({"i": inside[0], "j": inside[1], "fold": k, "cosine": cosine[inside]})
-        part["mean"] = known.mean()
+        part["mean"] = level = known.mean()
         for name, rule in rules.items():
-            part[name] = rule(train, known, test)
+            part[name] = level + rule(train, known - level, test)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 

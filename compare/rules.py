@@ -1,10 +1,10 @@
 """Rules that predict the cosine of a pair from what is known of it: the post's table is one among several.
 
 A rule is one function, (measures of training pairs, their cosines, measures of other pairs) -> predicted
-cosines of the others. It may fit levels and cuts to the training pairs but must keep to what its source
-claims: a sign is held (a mean on the wrong side counts as 0), a direction is held (a curve only rises). So a
-rule that claims the wrong sign predicts 0 there and cannot borrow the truth from the data. Compare
-compare.prediction, which holds out features.
+cosines of the others, all cosines less their mean over training pairs. It may fit levels and cuts to the
+training pairs but must keep to what its source claims: a sign is held (a mean on the wrong side counts as 0),
+a direction is held (a curve only rises). So a rule that claims the wrong sign predicts 0 there and cannot
+borrow the truth from the data. Compare compare.prediction, which holds out features.
 
 Columns of the measures, a row a pair: `cooccurrence` (log of observed over expected tokens with both),
 `similarity` (1 - JSD of outputs), `second_order` (cosine of co-occurrence profiles), `subspace` (covariance

@@ -1,6 +1,6 @@
 """Seeds as replicates: what each seed of an arm gave by itself, beside what they give together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,41 @@ def seed_rows(cells: Sequence[Cells], fits: Sequence[Fit]) -> list[dict]:
             about = {"seed": number, "quantity": f"slope on {term_name(term)}"}
             rows.append(about | {name: found[name] for name in ("mean", "se", "low", "high")})
     return rows
+
+
+def slope(fits: Sequence[Fit], weights: Sequence[dict[str, float]]) -> dict:
+    """A weighted sum of coefficients over seeds; default, dyadic and naive errors of a single one beside it.
+
+    One dictionary has its own default error; of several, the spread between them is the error.
+    """
+    kinds = ("default", "dyadic", "naive")
+    found = {
+        kind: [fit.contrast(weight, kind) for fit, weight in zip(fits, weights, strict=True)]
+        for kind in kinds
+    }
+    values = np.array([value for value, _ in found["default"]])
+    single = {f"se_{kind}": float(np.mean([se for _, se in found[kind]])) for kind in kinds}
+    several = len(fits) > 1
+    se = float(values.std(ddof=1) / len(values) ** 0.5) if several else single["se_default"]
+    numbers = estimate(float(values.mean()), se, len(values) - 1 if several else fits[0].n_features - 1)
+    p = 2 * min(numbers["p_below"], numbers["p_above"])
+    return {"estimate": numbers.pop("mean")} | single | numbers | {"p": p}
+
+
+def seeds_together(found: Sequence[tuple[float, float, int]]) -> tuple[float, float, int]:
+    """One seed's number as it is; of several their mean, with the spread between them as the error, or their
+    own errors if these are larger: shares of few features may agree by chance.
+    """
+    if len(found) == 1:
+        return found[0]
+    means, errors, _ = np.array(found).T
+    error = np.maximum(means.std(ddof=1), (errors**2).mean() ** 0.5)  # NaN stays NaN
+    return float(means.mean()), float(error / len(found) ** 0.5), len(found) - 1
+
+
+def numbers(named: Mapping[str, tuple[float, float, int]]) -> list[dict]:
+    """A row for each named mean, error and degrees of freedom."""
+    return [{"name": name} | estimate(float(mean), float(se), df) for name, (mean, se, df) in named.items()]
 
 
 def seed_tables(results: dict) -> dict[str, pd.DataFrame]:

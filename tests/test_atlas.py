@@ -19,16 +19,8 @@ from compare.anchors import (
     markdown,
     pooled,
 )
-from compare.atlas import (
-    CELLS,
-    atlas_results,
-    cell_table,
-    point_table,
-    region,
-    sign_of,
-    where_it_holds,
-    write_atlas,
-)
+from compare.atlas import atlas_results, region, where_it_holds, write_atlas
+from compare.atlas_points import CELLS, cell_table, point_table, sign_of
 from compare.cli import app
 from toy import atlas as toy_atlas
 from toy.atlas import explore, kept_at, measure_point

@@ -29,8 +29,11 @@ DECAYS = (0.0, 0.3)
 MORE_DECAYS = (0.1, 1.0)
 """Beside those of the grid, at a few of its points."""
 NEAR = "near the table"
-NEAR_RATES, NEAR_WIDTHS, NEAR_SHARES = (0.07, 0.1, 0.15), (53, 43, 32, 26, 21), (0.85, 0.9, 0.95)
+NEAR_RATES, NEAR_WIDTHS = (0.03, 0.07, 0.1, 0.15, 0.2), (53, 43, 32)
+NEAR_SHARES = (0.85, 0.9, 0.95, 0.97, 0.99)
 """Round the one point of the grid at which the post's table was found to hold."""
+DENSER_RATES, DENSER_WIDTHS, DENSER_SHARES = (0.07, 0.1, 0.15), (26, 21), (0.85, 0.9, 0.95)
+"""Where its border was looked for with less room."""
 
 N_WORLDS_BY_SLICE = {NEAR: 10, "two in one": 1}
 """Where it is not N_WORLDS: two features with one output leave nothing to draw but samples."""
@@ -60,7 +63,10 @@ def slices(seed: int = 0) -> dict[str, list[ToyConfig]]:
     ]
     near = [
         replace(BASE, firing_rate=rate, width=width, reconstruction_share=share)
-        for rate, width, share in product(NEAR_RATES, NEAR_WIDTHS, NEAR_SHARES)
+        for rate, width, share in (
+            *product(NEAR_RATES, NEAR_WIDTHS, NEAR_SHARES),
+            *product(DENSER_RATES, DENSER_WIDTHS, DENSER_SHARES),
+        )
     ]
     parts = {
         "phase": phase,
