@@ -162,6 +162,7 @@ def arm(generator, name, group, control_of, seeds, n_features, width, means, err
         "group": group,
         "control_of": control_of,
         "note": f"{n_features} features in {width} dimensions",
+        "knows_outputs": "room" not in name,
         "models": models if real else [],
         "seeds": seeds,
         "n_features": n_features + (68 if real else 0),

@@ -116,7 +116,8 @@ def test_a_planted_table_holds_and_a_table_with_one_cell_wrong_does_not():
     found = region(points, "exclusive")
     assert (found["n_inside"], found["n_points"]) == (1, 4)
     assert where_it_holds(points[:1], "exclusive", "points").endswith("at 1 of the 1 points: features per "
-        "dimension 2; firing rate 0.03; reconstruction share 1; weight decay 0.")  # fmt: skip
+        "dimension 2 of 2 tried; firing rate 0.03 of 0.03 tried; reconstruction share 1 of 1 tried; weight "
+        "decay 0 of 0 tried.")  # fmt: skip
     assert where_it_holds(points[3:], "exclusive", "points").endswith("at 0 of the 1 points.")
 
 
