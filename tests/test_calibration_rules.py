@@ -41,6 +41,7 @@ def test_mixing_raises_cosines_by_the_effect_that_was_asked_for_and_leaves_other
     assert slope == pytest.approx(0.2 * cosines[0].std(), rel=0.05)
 
 
+@pytest.mark.slow
 def test_neither_curve_nor_rules_find_anything_where_nothing_is_and_both_do_where_it_was_planted():
     """20 replicates: a test of 5 % rejects in more than 5 of them with probability .0003."""
     evidence = measure(planted_system(n=32, width=16, n_tokens=1024, effect=None))
