@@ -67,9 +67,9 @@ def random_direction_sd(
     weights = inverse_of(gram[:k, :k], prepared.terms)
     squares = np.einsum("ka,ab,kb->k", weights, gram[:k, :k], weights)
     rows = prepared.grams[:, 0, :k] @ weights if prepared.effects == "none" else np.zeros((1, k))
-    mean, values, vectors = shared_moments(units[prepared.is_alive])
-    along = values @ (vectors.T @ mean) ** 2
-    variance = (values**2).sum() * squares + along * (rows**2).sum(0)
+    alive = units[prepared.is_alive].astype(np.float64)
+    mean, values, _ = shared_moments(alive)
+    variance = (values**2).sum() * squares + np.var(alive @ mean) * (rows**2).sum(0)
     return np.sqrt(variance)[1:]
 
 
