@@ -263,7 +263,7 @@ def test_sentences_count_what_the_cells_say(judged):
         confirmed, refuted = (said.count(word) or "none" for word in ("CONFIRMED", "REFUTED"))
         assert f"{confirmed} came out as the post claims, {refuted} against it" in sentence
     assert "from +0.05 (outputs + reconstruction) to +0.99 (softmax on outputs only)" in toy
-    assert "holds in none (refuted in 3) with “do not co-occur” read as exclusive and in none" in toy
+    assert "holds in none (refuted in 2) with “do not co-occur” read as exclusive and in none" in toy
     assert "+0.090 in “Gaussian surrogate”, the highest of 2 controls" in control
     assert "an excess of +0.051 [+0.045, +0.057], at most this is learned" in control
     assert "SAEs write +0.20 to +0.20 into this cell by themselves" in control
