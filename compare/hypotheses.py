@@ -13,12 +13,15 @@ from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
-from compare.cells import MARGIN, estimate
+from scipy import stats
+
+from compare.cells import CONFIDENCE, MARGIN, estimate
 from compare.claims import CELL_MEANS, Agreement, Gates, Hypotheses, Hypothesis, Overall
 from compare.config import make_config, nearest, read_toml
 from compare.verdicts import CONFIRMED, REFUTED, UNDECIDED, Scene, find_cell, number_of, shut_gate, verdict
 
 PRESETS = "presets.toml"
+LEVEL = 1 - CONFIDENCE
 SAES_ON_TOYS = "SAEs on toys"
 """Name under which claims are about the numbers of results["sae_bias"]."""
 
@@ -132,30 +135,42 @@ def row_of(claim: Hypothesis | Overall | Agreement, arm: str, group: str, claime
 
 
 def together(whole: Overall, arm: dict, parts: list[dict]) -> dict:
-    """An overall claim from its parts: all must hold; its p-value is the largest of theirs."""
-    failed = [part["id"] for part in parts if part["verdict"] == REFUTED]
+    """An overall claim from its parts.
+
+    All must hold, an intersection-union test: its p-value is the largest of theirs. One that is refuted is
+    enough to refute it, so that each of k parts is asked for 5 % / k (Bonferroni): its p-value against the
+    claim is k times the smallest of theirs.
+    """
+    failed = [part for part in parts if part["verdict"] == REFUTED]
     open_ = [part["id"] for part in parts if part["verdict"] == UNDECIDED]
-    said = REFUTED if failed else UNDECIDED if open_ else CONFIRMED
-    counts = [f"refuted: {', '.join(failed)}"] * bool(failed)
-    counts += [f"undecided: {', '.join(open_)}"] * bool(open_)
     p = [part["p"] for part in parts]
+    against = min((len(parts) * part["p_against"] for part in failed), default=None)
+    is_refuted = against is not None and against < LEVEL
+    counts = [f"refuted: {', '.join(part['id'] for part in failed)}"] * bool(failed)
+    if failed and not is_refuted:
+        counts = [
+            f"{counts[0]}, though not by one of {len(parts)} tests (p = {against:.3f} with that number)"
+        ]
+    counts += [f"undecided: {', '.join(open_)}"] * bool(open_)
     return row_of(whole, arm["name"], arm["group"], "all of " + ", ".join(whole.parts)) | {
-        "verdict": said,
+        "verdict": REFUTED if is_refuted else UNDECIDED if failed or open_ else CONFIRMED,
         "reason": "; ".join(counts) or "all parts hold",
         "p": None if any(one is None or one != one for one in p) else max(p),
+        "p_against": None if against is None else min(against, 1.0),
     }
 
 
 def agree(claim: Agreement, hypotheses: Hypotheses, scene: Scene) -> dict:
     """Whether each part's number has the same sign in both arms; both within the margin is the same as well.
 
-    REFUTED where no sign is left to both intervals, CONFIRMED where each leaves one and the same, UNDECIDED
-    else. It has no p-value.
+    REFUTED where no sign is left to both intervals, widened to 5 % for all 2 k numbers of k parts together
+    (Bonferroni); CONFIRMED where each leaves one and the same, UNDECIDED else. It has no p-value.
     """
     pair = [next(arm for arm in scene.arms if arm["name"] == name) for name in claim.arms]
     parts = [one for one in hypotheses.hypotheses if one.id in claim.parts]
     signs = [[signs_of(one, arm, scene) for arm in pair] for one in parts]
-    apart = any(not first & second for first, second in signs)
+    wider = [[signs_of(one, arm, scene, of=2 * len(parts)) for arm in pair] for one in parts]
+    apart = any(not first & second for first, second in wider)
     same = all(first == second and len(first) == 1 for first, second in signs)
     shown = "; ".join(
         f"{one.id}: {in_words(first)}, {in_words(second)}"
@@ -165,18 +180,22 @@ def agree(claim: Agreement, hypotheses: Hypotheses, scene: Scene) -> dict:
         "verdict": REFUTED if apart else CONFIRMED if same else UNDECIDED,
         "reason": shown,
         "p": None,
+        "p_against": None,
     }
 
 
 SIGNS = ("below zero", "zero", "above zero")
 
 
-def signs_of(hypothesis: Hypothesis, arm: dict, scene: Scene) -> set[str]:
-    """Which of SIGNS an interval leaves open, zero being the margin; all of them where a gate is shut."""
+def signs_of(hypothesis: Hypothesis, arm: dict, scene: Scene, of: int = 1) -> set[str]:
+    """Which of SIGNS an interval leaves open, one `of` several that hold at 95 % together, zero being the
+    margin; all of them where a gate is shut.
+    """
     number = number_of(hypothesis, arm, scene)
     if shut_gate(number, hypothesis, arm, scene):
         return set(SIGNS)
-    margin, low, high = number.get("margin", 0.0), number["low"], number["high"]
+    half = stats.t.isf(LEVEL / of / 2, number["df"]) * number["se"]
+    margin, low, high = number.get("margin", 0.0), number["mean"] - half, number["mean"] + half
     reached = (low < -margin, low < margin and high > -margin, high > margin)
     return {sign for sign, is_open in zip(SIGNS, reached, strict=True) if is_open}
 

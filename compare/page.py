@@ -66,8 +66,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
                recovery, low, high, bias, noise, frequency, drift, undefined}]}    may be left out
     comparison: [{toy, real, term, problem: str | null, toy_mean, toy_reliability, real_mean,
                   real_reliability, mean, se, low, high, df}]    may be left out; numbers if no problem
-    verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p}]
-                                                                           added by judge
+    verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p,
+               p_against}]                                                 added by judge
 
     a cell: {cooccurrence: "exclusive" | "independent" | "co-occurring", similarity: "similar" | "different",
              n_pairs, n_features, mean, se, low, high, df, p_below, p_above, margin, p_equivalence,

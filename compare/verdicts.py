@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from compare.cells import estimate
 from compare.claims import CELL_MEANS, Gates, Hypothesis, Quantity
@@ -36,21 +37,21 @@ class Scene(NamedTuple):
 
 
 def verdict(hypothesis: Hypothesis, arm: dict, scene: Scene) -> dict:
-    """Verdict, reason and p-value of one claim in one arm."""
+    """Verdict and reason of one claim in one arm, with the p-values for it and against it."""
     number = number_of(hypothesis, arm, scene)
-    p = p_of(number, hypothesis.claim)
+    p = {"p": p_of(number, hypothesis.claim), "p_against": p_against(number, hypothesis.claim)}
     reason = shut_gate(number, hypothesis, arm, scene)
     if reason:
-        return {"verdict": UNDECIDED, "reason": reason, "p": p}
+        return {"verdict": UNDECIDED, "reason": reason} | p
     said, reason = by_interval(number, hypothesis.claim)
     controls = scene.controls_of(arm) if hypothesis.beyond_controls else []
     must = hypothesis.beyond_controls and arm["group"] in scene.gates.controlled
     if said == CONFIRMED and hypothesis.claim in SIDE and (controls or must):
         doubt = not_beyond(arm, hypothesis, controls, scene)
         if doubt:
-            return {"verdict": UNDECIDED, "reason": f"{reason}; but {doubt}", "p": p}
+            return {"verdict": UNDECIDED, "reason": f"{reason}; but {doubt}"} | p
         reason += f"; beyond {' and '.join(control['name'] for control in controls)} as well"
-    return {"verdict": said, "reason": reason, "p": p}
+    return {"verdict": said, "reason": reason} | p
 
 
 def number_of(hypothesis: Hypothesis, arm: dict, scene: Scene, *, beside_others: bool = False) -> dict:
@@ -168,6 +169,21 @@ def p_of(number: dict, claim: str) -> float | None:
         return number.get(P_VALUE[claim])
     sides = [number.get("p_below"), number.get("p_above")]
     return None if None in sides else 2 * min(sides)
+
+
+def p_against(number: dict, claim: str) -> float | None:
+    """The one-sided p-value of what would refute a claim: REFUTED is where it is below 2.5 %.
+
+    That is the other sign or, where there is a margin, a place within it; of "= 0" a place beyond it.
+    """
+    if number.get("problem"):
+        return None
+    within = number.get("p_equivalence", np.inf)
+    if claim == "= 0":
+        beyond = (abs(number["mean"]) - number["margin"]) / number["se"] if number["se"] > 0 else np.nan
+        return float(stats.t.sf(beyond, number["df"]))
+    found = within if claim == "!= 0" else min(number["p_above" if claim == "< 0" else "p_below"], within)
+    return None if np.isinf(found) else found
 
 
 def shut_gate(number: dict, hypothesis: Hypothesis, arm: dict, scene: Scene) -> str | None:

@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from example_results import CELLS, example_results
+from scipy import stats
 
+from compare.cells import estimate
 from compare.hypotheses import CONFIRMED, REFUTED, UNDECIDED, judge, load
+from compare.verdicts import by_interval, p_against
 
 CLAIMS = dict(zip(CELLS, ("< 0", "< 0", "< 0", "< 0", "> 0", "= 0"), strict=True))
 AS_CLAIMED = (-0.1, -0.1, -0.1, -0.1, 0.1, 0.0)
@@ -218,6 +222,31 @@ def test_an_overall_p_value_is_the_largest_of_its_parts():
     rows = {row["id"]: row for row in judge(results(), load())["verdicts"] if row["group"] == "real"}
     parts = ("exclusive-similar", "exclusive-different", "together-similar", "together-different")
     assert rows["table-exclusive"]["p"] == max(rows[part]["p"] for part in parts)
+
+
+@pytest.mark.parametrize("claim", ["< 0", "> 0", "= 0", "!= 0"])
+def test_a_claim_is_refuted_where_its_p_value_against_is_below_a_fortieth(claim):
+    rng = np.random.default_rng(0)
+    refuted = 0
+    for mean, se in zip(rng.normal(scale=0.15, size=300), rng.uniform(0.005, 0.1, 300), strict=True):
+        number = estimate(mean, se, 5, 0.1)
+        refuted += (said := by_interval(number, claim)[0] == REFUTED)
+        assert said == (p_against(number, claim) < 0.025)
+    assert 20 < refuted < 280
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.0124, REFUTED), (0.0126, UNDECIDED), (0.024, UNDECIDED)])
+def test_one_part_of_four_refutes_the_table_at_a_quarter_of_five_percent(p, said):
+    unsure = results()
+    cell = unsure["arms"][0]["cells"][0]
+    cell["mean"] = stats.t.isf(p, cell["df"]) * cell["se"]
+    cell["mean"], cell["se"] = 10 * cell["mean"], 10 * cell["se"]  # well beyond the margin of zero
+    rows = {row["id"]: row for row in judge(unsure, load())["verdicts"] if row["group"] == "real"}
+    assert rows["exclusive-similar"]["verdict"] == REFUTED
+    assert rows["exclusive-similar"]["p_against"] == pytest.approx(p)
+    assert rows["table-exclusive"]["verdict"] == said
+    assert rows["table-exclusive"]["p_against"] == pytest.approx(4 * p)
+    assert rows["table-independent"]["verdict"] == CONFIRMED
 
 
 def test_slopes_and_differences_are_judged_by_their_own_numbers():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from example_results import CELLS, example_results
+from scipy import stats
 from synthetic import planted_system
 
 from compare import cli
@@ -167,6 +168,29 @@ def test_two_arms_agree_where_all_signs_are_known_and_the_same(verdict):
     row = judge(made, Hypotheses(hypotheses=tuple(parts), agreement=(both,)))["verdicts"][-1]
     assert (row["id"], row["verdict"], row["group"]) == ("both", verdict, "across")
     assert row["reason"].startswith("a: above zero, above zero; b: below zero")
+
+
+@pytest.mark.parametrize(("halves", "verdict"), [(1.1, UNDECIDED), (2.0, REFUTED)])
+def test_an_agreement_falls_only_by_intervals_that_hold_for_all_its_numbers_together(halves, verdict):
+    parts = [
+        Hypothesis(
+            id=f"{co} {sim}", statement="", measure="cell mean", cooccurrence=co, similarity=sim, claim="> 0"
+        )
+        for co, sim in CELLS[:4]
+    ]
+    made = world({(name, place): 0.0 for name in (ROOM, LM) for place in range(4)})
+    for arm in made["arms"]:
+        for cell in arm["cells"][:4]:
+            cell["se"] = 1e-6
+    real = next(arm for arm in made["arms"] if arm["name"] == LM)
+    cell = real["cells"][1] | {"se": 0.01}
+    # 95 % of this number alone lie `halves` - 1 half-widths beyond the margin of zero, where the toy is
+    cell["mean"] = 0.1 / real["d_eff"] ** 0.5 + halves * stats.t.isf(0.025, cell["df"]) * cell["se"]
+    real["cells"][1] = cell
+    both = Agreement(id="both", statement="", parts=tuple(one.id for one in parts), arms=(ROOM, LM))
+    judged = judge(made, Hypotheses(hypotheses=tuple(parts), agreement=(both,)))
+    assert judged["verdicts"][-1]["verdict"] == verdict
+    assert "zero, above zero" in judged["verdicts"][-1]["reason"]
 
 
 def test_an_agreement_with_an_arm_that_was_not_run_is_not_judged():
