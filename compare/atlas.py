@@ -207,11 +207,12 @@ def deciding_summary(cells: pd.DataFrame) -> list[str]:
 
 
 def turn(part: pd.DataFrame, first: str, is_first: pd.Series, second: str, is_second: pd.Series) -> str:
-    """Up to which share of reconstruction the one holds, and from which the other."""
+    """Up to which share of reconstruction the one holds, and from which the other; what was tried, if not."""
     share = part["reconstruction_share"]
-    before = f"{first} up to a share of {share[is_first].max():g}" if is_first.any() else f"never {first}"
-    after = f"{second} from {share[is_second].min():g}" if is_second.any() else f"never {second}"
-    return f"{before} and {after}"
+    tried = f"among shares of {share.min():g} to {share.max():g}"
+    before = f"{first} up to a share of {share[is_first].max():g}" if is_first.any() else f"not {first}"
+    after = f"{second} from {share[is_second].min():g}" if is_second.any() else f"not {second}"
+    return f"{before} and {after}" + f" {tried}" * (not is_first.any() or not is_second.any())
 
 
 def write_atlas(results: dict, folder: Path) -> Path:

@@ -63,7 +63,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
     calibration: {files: {name: sha256}, rows: [{table, world, effects, test, term, rejected, error,
                   replicates}]}                                           may be left out
     measures: {sentences: [str], rows: [{kind: "co-occurrence" | "outputs", measure, n_tokens, worlds,
-               recovery, low, high, bias, noise, frequency, drift, undefined}]}    may be left out
+               recovery, low, high, gap, gap_low, gap_high, bias, noise, frequency, drift, undefined}]}
+                                                                           may be left out
     comparison: [{toy, real, term, problem: str | null, toy_mean, toy_reliability, real_mean,
                   real_reliability, mean, se, low, high, df}]    may be left out; numbers if no problem
     verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p,

@@ -66,17 +66,23 @@ def score_measures(systems: Iterable[Any], cuts: tuple[int, int] = (8, 2)) -> li
     A stream is cut into so many portions, few tokens first.
     Null pairs are truly independent, or say nothing in common. Over all others `recovery` is the rank
     correlation with the world's own phi, or with the divergence of what its features say; `low` and `high`
-    are its 95 % interval over worlds. `bias` and `noise` are mean and standard deviation of estimate less own
+    are its 95 % interval over worlds, `gap` how far it is behind the best of its kind, in the same worlds,
+    with `gap_low` and `gap_high`. `bias` and `noise` are mean and standard deviation of estimate less own
     truth over all pairs. Over null pairs `frequency` is the rank correlation of the estimate with the rarer
     feature's rate, and `drift` what fewer tokens add to its mean. `undefined` is the share that is NaN.
     """
-    rows = [row for system in systems for row in scores_of_world(system, cuts)]
+    rows = pd.DataFrame([row for system in systems for row in scores_of_world(system, cuts)])
     found = []
     keys = ["kind", "measure", "n_tokens"]
-    for key, part in pd.DataFrame(rows).groupby(keys, sort=False):
+    for key, part in rows.groupby(keys, sort=False):
         recovery, low, high = t_interval(part["recovery"].tolist())
         means = part[["bias", "noise", "frequency", "drift", "undefined"]].mean().to_dict()
         about = {"worlds": len(part), "recovery": recovery, "low": low, "high": min(high, 1.0)}
+        rivals = rows[(rows["kind"] == key[0]) & (rows["n_tokens"] == key[2])]
+        best = rivals.groupby("measure", sort=False)["recovery"].agg(list)  # in the order of worlds
+        best = best[best.map(np.mean).idxmax()]
+        gaps = t_interval([first - own for first, own in zip(best, part["recovery"], strict=True)])
+        about |= dict(zip(("gap", "gap_low", "gap_high"), gaps, strict=True))
         found.append(dict(zip(keys, key, strict=True)) | about | means)
     return found
 
@@ -148,15 +154,19 @@ def rank_correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"
 
 
 def score_sentences(rows: Sequence[dict]) -> list[str]:
-    """Which measure of each kind follows the truth best on few tokens, which worst, what frequency moves."""
+    """Which measure of each kind follows the truth best on few tokens, which are not told apart from it, which
+    worst, what frequency moves.
+    """
     said = []
     for kind, part in pd.DataFrame(rows).groupby("kind", sort=False):
         few = part[part["n_tokens"] == part["n_tokens"].min()]
         best, worst = (few.loc[few["recovery"].agg(which)] for which in ("idxmax", "idxmin"))
+        level = few.loc[(few["gap_low"] <= 0) & (few["measure"] != best["measure"]), "measure"]
+        as_good = f"; not told apart from it: {', '.join(level)}" if len(level) else ""
         moved = few.loc[few["frequency"].abs().idxmax()]
         said.append(
             f"{kind.capitalize()}, {best['n_tokens']:,} tokens: {best['measure']} follows the truth best "
-            f"(rank correlation {best['recovery']:.2f}), {worst['measure']} worst ({worst['recovery']:.2f}); "
+            f"(rank correlation {best['recovery']:.2f}{as_good}), {worst['measure']} worst ({worst['recovery']:.2f}); "
             f"where there is nothing to find, {moved['measure']} goes most with frequency "
             f"({moved['frequency']:+.2f})."
         )

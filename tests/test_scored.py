@@ -61,9 +61,33 @@ def test_phi_follows_the_truth_and_pre_activations_of_random_directions_do_not(s
     assert few["phi"]["recovery"] > 0.8
     assert abs(few["phi"]["bias"]) < 0.1
     assert few["preactivation_correlation"]["recovery"] < 0.5
+    best = max(few.values(), key=lambda row: row["recovery"] * (row["kind"] == "co-occurrence"))
+    for row in few.values():
+        if row["kind"] == "co-occurrence":  # the same two worlds for both, so their difference is paired
+            assert row["gap"] == pytest.approx(best["recovery"] - row["recovery"])
+            assert row["gap_low"] <= row["gap"] <= row["gap_high"]
+    assert best["gap_low"] == best["gap_high"] == 0
     assert len(score_sentences(rows)) == 2
     assert (
         sum(line.startswith("| ") for line in scored_lines({"rows": rows, "sentences": []})) == len(rows) + 1
+    )
+
+
+def test_only_what_is_surely_behind_is_told_apart_from_the_best():
+    rows = [
+        {
+            "kind": "outputs",
+            "measure": name,
+            "n_tokens": 10,
+            "recovery": recovery,
+            "frequency": 0.0,
+            "gap_low": low,
+        }
+        for name, recovery, low in (("one", 0.9, 0.0), ("two", 0.8, -0.01), ("three", 0.7, 0.01))
+    ]
+    (sentence,) = score_sentences(rows)
+    assert (
+        "one follows the truth best (rank correlation 0.90; not told apart from it: two), three" in sentence
     )
 
 
