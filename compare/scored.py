@@ -154,8 +154,8 @@ def rank_correlation(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"
 
 
 def score_sentences(rows: Sequence[dict]) -> list[str]:
-    """Which measure of each kind follows the truth best on few tokens, which are not told apart from it, which
-    worst, what frequency moves.
+    """Which measure of each kind follows the truth best on few tokens, which cannot be told apart from it,
+    which worst, what frequency moves.
     """
     said = []
     for kind, part in pd.DataFrame(rows).groupby("kind", sort=False):
@@ -166,9 +166,9 @@ def score_sentences(rows: Sequence[dict]) -> list[str]:
         moved = few.loc[few["frequency"].abs().idxmax()]
         said.append(
             f"{kind.capitalize()}, {best['n_tokens']:,} tokens: {best['measure']} follows the truth best "
-            f"(rank correlation {best['recovery']:.2f}{as_good}), {worst['measure']} worst ({worst['recovery']:.2f}); "
-            f"where there is nothing to find, {moved['measure']} goes most with frequency "
-            f"({moved['frequency']:+.2f})."
+            f"(rank correlation {best['recovery']:.2f}{as_good}), "
+            f"{worst['measure']} worst ({worst['recovery']:.2f}); where there is nothing to find, "
+            f"{moved['measure']} goes most with frequency ({moved['frequency']:+.2f})."
         )
     return said
 
