@@ -215,12 +215,14 @@ def system_of(
 
 
 def train_language_model(values: dict, source: str, corpus: Path, out: Path) -> Path:
-    """Train a language model of the bundled kind on a corpus, fetched and built if it is not there."""
+    """Train a language model of the bundled kind on a corpus (a folder, fetched and built if it is not there,
+    or a file of documents).
+    """
     from real.corpus import build_corpus
     from real.lm_training import LMConfig, train_lm
 
     config = make_config(LMConfig, values, source=source)
-    if not (corpus / "manifest.json").is_file():
+    if not corpus.is_file() and not (corpus / "manifest.json").is_file():
         build_corpus(corpus, corpus / "packages")
     return train_lm(config, corpus, out)
 

@@ -234,7 +234,10 @@ def calibrate(
 @app.command()
 def train_lm(
     out: Folder,
-    corpus: Annotated[Path, typer.Option(help="Folder of the corpus; fetched and built if empty.")],
+    corpus: Annotated[
+        Path,
+        typer.Option(help="Folder of the corpus, fetched and built if empty; or a .jsonl file of documents."),
+    ],
     config: ConfigFile = None,
     seed: Seed = None,
 ) -> None:

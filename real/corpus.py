@@ -17,6 +17,7 @@ from pathlib import Path
 
 from real.readers import READERS, Document
 from real.sources import SOURCES, Source
+from real.text import read_rows
 
 HELD_OUT_SHARE = 0.02
 """Share of documents, chosen by the hash of their name, that no training may see."""
@@ -76,18 +77,23 @@ def build_corpus(
     return manifest
 
 
-def load_documents(folder: Path, split: str) -> Iterator[dict]:
-    """Documents of one split, "train" or "held-out", in the corpus's order."""
-    path = folder / "documents.jsonl"
+def load_documents(corpus: Path, split: str) -> Iterator[dict]:
+    """Documents of one split, "train" or "held-out", in their order, of a corpus folder or of a file like its
+    documents.jsonl, also as .jsonl.xz.
+
+    Lines that name no source, document or split have the file's name, their number, and the split that
+    `split_of` gives these.
+    """
+    path = corpus if corpus.is_file() else corpus / "documents.jsonl"
     if not path.is_file():
         raise ValueError(
-            f"expected a corpus with documents.jsonl in {folder}, found none: build it with build_corpus()."
+            f"expected a corpus with documents.jsonl in {corpus}, found none: build it with build_corpus()."
         )
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            document = json.loads(line)
-            if document["split"] == split:
-                yield document
+    for number, row in enumerate(read_rows(path), start=1):
+        document = {"source": path.name, "document": str(number)} | row
+        document.setdefault("split", split_of(document["source"], document["document"]))
+        if document["split"] == split:
+            yield document
 
 
 def split_of(package: str, document: str) -> str:

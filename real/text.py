@@ -44,24 +44,39 @@ def read_text(path: Path, *, split: str = "") -> Text:
     """The documents of a .txt (one document), .jsonl or .jsonl.xz file (one a line, under the key "text")."""
     if not path.is_file():
         raise ValueError(f"expected a text file, found nothing at {path}: check the path.")
-    raw = path.read_bytes()
-    digest = hashlib.sha256(raw).hexdigest()
-    if path.suffix == ".xz":
-        raw = _decompressed(raw, path)
-    try:
-        whole = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"expected UTF-8 text in {path}, found {error}: convert the file to UTF-8."
-        ) from error
-    documents = [whole] if path.suffix == ".txt" else list(_documents(whole, path, split))
+    if path.suffix == ".txt":
+        documents = [_decoded(path)]
+    else:
+        documents = [row["text"] for row in read_rows(path) if not split or row.get("split") == split]
     documents = [document for document in documents if document.strip()]
     if not documents:
         of = f" of split {split!r}" if split else ""
         raise ValueError(
             f"expected text in {path}, found no document{of} that is not empty: give another file."
         )
-    return Text(documents, path.name, digest)
+    return Text(documents, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def read_rows(path: Path) -> Iterator[dict]:
+    """The objects of a .jsonl or .jsonl.xz file, one a line, each with a string under "text"."""
+    for number, line in enumerate(_decoded(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            document = row["text"]
+        except (json.JSONDecodeError, TypeError, KeyError) as error:
+            raise ValueError(
+                f'expected JSON with a key "text" in line {number} of {path}, found {line[:60]!r}: '
+                "write one JSON object a line, or name the file .txt."
+            ) from error
+        if not isinstance(document, str) or SURROGATE.search(document):
+            found = "a lone surrogate" if isinstance(document, str) else json.dumps(document)[:60]
+            raise ValueError(
+                f'expected a string of whole characters under "text" in line {number} of {path}, found '
+                f"{found}: mend or remove the line."
+            )
+        yield row
 
 
 def token_blocks(
@@ -97,32 +112,16 @@ def sample_blocks(
     return blocks[order[:n_sequences]]
 
 
-def _decompressed(raw: bytes, path: Path) -> bytes:
+def _decoded(path: Path) -> str:
     try:
-        return lzma.decompress(raw)
+        raw = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
     except (lzma.LZMAError, EOFError) as error:
         raise ValueError(
             f"expected an xz file at {path}, found a broken one ({error}): fetch it again."
         ) from error
-
-
-def _documents(whole: str, path: Path, split: str) -> Iterator[str]:
-    for number, line in enumerate(whole.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            document = row["text"]
-        except (json.JSONDecodeError, TypeError, KeyError) as error:
-            raise ValueError(
-                f'expected JSON with a key "text" in line {number} of {path}, found {line[:60]!r}: '
-                "write one JSON object a line, or name the file .txt."
-            ) from error
-        if not isinstance(document, str) or SURROGATE.search(document):
-            found = "a lone surrogate" if isinstance(document, str) else json.dumps(document)[:60]
-            raise ValueError(
-                f'expected a string of whole characters under "text" in line {number} of {path}, found '
-                f"{found}: mend or remove the line."
-            )
-        if not split or row.get("split") == split:
-            yield document
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"expected UTF-8 text in {path}, found {error}: convert the file to UTF-8."
+        ) from error

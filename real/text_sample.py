@@ -52,13 +52,6 @@ def draw(documents: list[dict], n_bytes: int) -> list[dict]:
     return drawn
 
 
-def read_sample(path: Path, split: str) -> list[dict]:
-    """Documents of one split of a sample, in its order."""
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        documents = [json.loads(line) for line in lines]
-    return [one for one in documents if one["split"] == split]
-
-
 def _size(document: dict) -> int:
     return len(document["text"].encode())
 

@@ -98,6 +98,7 @@ def example_results(*, quick: bool = False) -> dict:
             "sentences": ["Co-occurrence: made-up numbers."],
             "rows": [
                 {"kind": "co-occurrence", "measure": "phi", "n_tokens": 4096, "worlds": 3, "recovery": 0.9}
+                | {"gap": 0.0, "gap_low": 0.0, "gap_high": 0.0}
                 | {"low": 0.8, "high": 1.0, "bias": 0.01, "noise": 0.3, "frequency": -0.1, "drift": 0.0}
                 | {"undefined": 0.0}
             ],

@@ -11,7 +11,7 @@ import pytest
 from real.corpus import build_corpus, deduplicate, is_plain, load_documents, split_of
 from real.readers import read_html, read_pod, read_wordnet
 from real.sources import SOURCES, Source
-from real.text_sample import read_sample, write_sample
+from real.text_sample import write_sample
 
 BUNDLED = Path(__file__).parent.parent / "real" / "bundled"
 PARAGRAPH = "A paragraph that is long enough to be compared with all the others in the corpus."
@@ -58,7 +58,7 @@ def test_each_document_is_in_one_split_and_each_paragraph_once(tmp_path):
     assert not {one["document"] for one in train} & {one["document"] for one in held_out}
     assert sum(PARAGRAPH in one["text"] for one in train + held_out) == 1
     assert len(train) + len(held_out) == 300
-    assert 0 < len(held_out) < 20  # 2 % of 300
+    assert 15 < len(held_out) < 65  # 2 % of 2,000 by hash: 40, standard deviation 6.3
     entry = manifest["sources"][0]
     assert entry["documents"] == {"train": len(train), "held-out": len(held_out)}
     assert entry["bytes"]["train"] == sum(len(one["text"].encode()) for one in train)
@@ -125,14 +125,28 @@ def test_a_sample_holds_all_held_out_documents_and_only_free_ones(tmp_path):
                 + "\n"
             )
     sizes = write_sample(corpus, tmp_path / "text.jsonl.xz", 20_000, sources=[free, other])
-    held_out = read_sample(tmp_path / "text.jsonl.xz", "held-out")
+    held_out = load_documents(tmp_path / "text.jsonl.xz", "held-out")
     assert [one["document"] for one in held_out] == [
         one["document"] for one in load_documents(corpus, "held-out") if one["source"] == "prose"
     ]
     assert 19_000 < sum(sizes.values()) <= 20_000
-    assert {one["source"] for one in read_sample(tmp_path / "text.jsonl.xz", "train")} == {"prose"}
+    assert {one["source"] for one in load_documents(tmp_path / "text.jsonl.xz", "train")} == {"prose"}
     with pytest.raises(ValueError, match=r"expected n_bytes to hold .* held-out bytes, found 10"):
         write_sample(corpus, tmp_path / "text.jsonl.xz", 10, sources=[free])
+
+
+def test_a_file_of_ones_own_is_a_corpus_whose_split_its_lines_decide(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps({"text": f"text {n}"}) + "\n" for n in range(2000)))
+    held_out, train = (list(load_documents(path, split)) for split in ("held-out", "train"))
+    assert len(held_out) + len(train) == 2000
+    assert 15 < len(held_out) < 65  # 2 % of 2,000 by hash: 40, standard deviation 6.3
+    assert {one["split"] for one in train} == {"train"}
+    path.write_text(json.dumps({"text": "a", "split": "held-out"}) + "\n")
+    assert [one["text"] for one in load_documents(path, "held-out")] == ["a"]
+    path.write_text('{"txt": 1}\n')
+    with pytest.raises(ValueError, match=r'expected JSON with a key "text" in line 1 of .*mine.jsonl'):
+        list(load_documents(path, "train"))
 
 
 def test_patterns_that_match_nothing_are_refused(tmp_path):
@@ -160,7 +174,7 @@ def test_the_bundled_sample_and_manifest_agree_with_the_sources():
     ]
     notice = (BUNDLED / "NOTICE.md").read_text()
     for split in ("train", "held-out"):
-        for document in read_sample(BUNDLED / "text.jsonl.xz", split):
+        for document in load_documents(BUNDLED / "text.jsonl.xz", split):
             assert sources[document["source"]].redistributed
             assert f"| {document['source']} " in notice
             assert split_of(document["source"], document["document"]) == split
