@@ -216,7 +216,7 @@ def draw_cells(axis: Axes, table: pd.DataFrame) -> None:
     """Six rows of dots and intervals."""
     arms = list(table["arm"].unique())
     reach = 1.15 * np.fmax(table[["mean", "low", "high"]].abs().max().max(), 2 * table["margin"].max())
-    marks = {"toy": "os^vP", "real": "s^vP", "control": "Dphx"}
+    marks = {"toy": "os^vP", "real": "s^vP", "control": "Do^x"}
     used = {group: 0 for group in marks}
     for position, arm in enumerate(arms):
         rows = table[table["arm"] == arm]

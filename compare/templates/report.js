@@ -251,8 +251,8 @@
     for (const select of [left, right]) select.append(element("option", { value: k }, one.name));
   });
   const first = (group) => Math.max(data.arms.findIndex((one) => one.group === group), 0);
-  left.value = first("toy");
   right.value = first("real");
+  left.value = first(data.arms.some((one) => one.group === "toy") ? "toy" : "control");
   const known = new Set(data.arms.flatMap((one) => Object.keys(one.slopes)));
   measures.append(...[...known].map((value) => element("option", { value }, value)));
   measures.selectedIndex = known.size - 1;
