@@ -1,8 +1,8 @@
 """The orthogonal blob: the shape of all cosines of a dictionary, beside what geometry and chance give.
 
 Its width is nearly fixed by the numbers of features and dimensions (Welch), so what can be tested is its
-shape: how many pairs lie near zero, how heavy the tails are. The null is random directions of the same second
-moment; errors come from deleting groups of features, never pairs.
+shape: how many pairs lie near zero, how heavy the tails are. The null is random directions of the same mean
+and covariance; errors come from deleting groups of features, never pairs.
 """
 
 from dataclasses import dataclass

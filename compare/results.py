@@ -24,7 +24,7 @@ class Results:
 
     @property
     def verdicts(self) -> pd.DataFrame:
-        """A row a verdict: arm, statement, claim, verdict, reason, p."""
+        """A row a verdict: arm, group, id, statement, claim, verdict, reason, p for it and against it."""
         return pd.DataFrame(self.values["verdicts"])
 
     def to_frame(self) -> pd.DataFrame:

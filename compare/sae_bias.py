@@ -33,7 +33,7 @@ def unit(rows: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n width"]:
 
 
 def match(
-    true: Float[np.ndarray, "features width"], learned: Float[np.ndarray, "latents width"]
+    true: Float[np.ndarray, "features width"], learned: Float[np.ndarray, "rows width"]
 ) -> tuple[Int[np.ndarray, " features"], Float[np.ndarray, " features"]]:
     """For each true direction its row of the dictionary, no row twice, and their cosine.
 
@@ -51,7 +51,7 @@ def match(
 
 
 def bias_rows(
-    true: Float[np.ndarray, "features width"], learned: Float[np.ndarray, "latents width"], cells: Cells
+    true: Float[np.ndarray, "features width"], learned: Float[np.ndarray, "rows width"], cells: Cells
 ) -> list[dict]:
     """A row for each cell: mean cosine of the true directions and of the matched rows of the dictionary.
 
@@ -101,11 +101,11 @@ def over_seeds(rows: Iterable[dict]) -> list[dict]:
 
 
 def preactivation_slope(
-    encoder: Float[np.ndarray, "width latents"],
-    decoder: Float[np.ndarray, "latents width"],
+    encoder: Float[np.ndarray, "width rows"],
+    decoder: Float[np.ndarray, "rows width"],
     covariance: Float[np.ndarray, "width width"],
 ) -> float:
-    """Slope, over pairs of latents, of the decoder's cosine on the correlation of pre-activations e_i' S e_j,
+    """Slope, over pairs of features, of the decoder's cosine on the correlation of pre-activations e_i' S e_j,
     which is the post's measure of co-occurrence: cosines for a correlation of 1.
     """
     scatter = encoder.T @ covariance @ encoder

@@ -33,14 +33,15 @@ def seed_rows(cells: Sequence[Cells], fits: Sequence[Fit]) -> list[dict]:
 
 
 def slope(fits: Sequence[Fit], weights: Sequence[dict[str, float]]) -> dict:
-    """A weighted sum of coefficients over seeds; default, dyadic and naive errors of a single one beside it.
+    """A weighted sum of coefficients over seeds; default, floored dyadic and naive errors of a single one
+    beside it.
 
     One dictionary has its own default error; of several, the spread between them is the error.
     """
-    kinds = ("default", "dyadic", "naive")
+    kinds = {"default": "default", "dyadic": "dyadic_floored", "naive": "naive"}
     found = {
-        kind: [fit.contrast(weight, kind) for fit, weight in zip(fits, weights, strict=True)]
-        for kind in kinds
+        name: [fit.contrast(weight, kind) for fit, weight in zip(fits, weights, strict=True)]
+        for name, kind in kinds.items()
     }
     values = np.array([value for value, _ in found["default"]])
     single = {f"se_{kind}": float(np.mean([se for _, se in found[kind]])) for kind in kinds}

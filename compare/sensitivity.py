@@ -178,7 +178,7 @@ class Columns(NamedTuple):
 
 
 def curve_results(table: PairTable, **given: int) -> dict:
-    """The curve of one dictionary as in compare/report.py; `problem` says why there is none."""
+    """The curve of one dictionary as in compare/page.py; `problem` says why there is none."""
     try:
         curve = specification_curve(table, **given)
     except ValueError as error:

@@ -18,7 +18,12 @@ def unchanged(inputs: Tensor) -> Tensor:
 
 @runtime_checkable
 class Batch(Protocol):
-    """Some tokens, as a system saw them. Only read: a frozen dataclass is one."""
+    """Some tokens, as a system saw them. Only read: a frozen dataclass is one.
+
+    It may also have `sequences` [tokens], the number of each token's sequence, by which halves of the data
+    are told apart (without it tokens count as independent); `tokens` [tokens], their numbers, by which
+    features are named; and `inputs` [tokens, width], for an `encoder`.
+    """
 
     @property
     def preactivations(self) -> Float[Tensor, "tokens features"]:

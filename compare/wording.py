@@ -258,7 +258,7 @@ def methods(results: dict) -> list[str]:
         "lies on the other or, for a sign, within the margin of zero, else UNDECIDED. “= 0” means within "
         f"±{rules['margin']:g} / √(effective dimension). A claimed sign in a language model is confirmed "
         "only if the excess over each of its controls has it too. A whole table holds only if all its cells "
-        "do, and falls with any one of them, each at its own 2.5 %: a true table may fall in one run of ten.",
+        "do; it is refuted only where one of its k cells is so at 5 % / k.",
         "Nulls: the band in histograms and the shares in cells are those of random directions in the "
         "arm's effective dimension; antipodal pairs and the blob are held against random directions of the "
         "same mean and covariance, features flagged at a false discovery rate of 5 %.",

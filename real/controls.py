@@ -29,7 +29,8 @@ def matched_directions(
 
     Drawn as unit(m + C^1/2 g), g Gaussian. Making rows unit flattens both, so m and C are not the wanted ones
     but the fixed point from which those come out: C has the same eigenvectors, its eigenvalues and m are
-    found on 4,096 draws and their opposites.
+    found on 4,096 draws and their opposites. The moments are those of these rows, sampling and all: a control
+    stands beside this dictionary, while compare.nulls.matched asks what its distribution would give.
     """
     rows = unit_rows(like.double().cpu())
     mean = rows.mean(0)
