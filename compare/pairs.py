@@ -145,7 +145,10 @@ def pair_table(
 ) -> PairTable:
     """The pairs of all features that fired min_count times or more (and in both halves of the tokens).
 
-    Where more than max_features did, so many of them are drawn at random.
+    Names are those of compare.measures, where each says its units and range.
+    Where more than max_features fired, so many of them are drawn at random by `seed`. Up to WHOLE features
+    everything is held as arrays; beyond, measures of co-occurrence come tile by tile. ValueError for a name
+    that is none, or fewer than 3 features.
     """
     for asked, registry in (
         (cooccurrence, COOCCURRENCE),

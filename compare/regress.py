@@ -34,11 +34,13 @@ def fit(
 ) -> Fit:
     """Least squares of cosine on 1, co, sim, co:sim [, covariates] over the pairs i < j where mask is True.
 
-    Arrays are symmetric [n, n]; or `cosine` is a TileSource that gives all of them. `center` takes the means
-    over pairs out of co and sim before their product. `effects`: "additive" gives every feature its own level
-    (then `const` is the level of a pair of average features); "product" also regresses on f_i f_j, f an
-    activity of features (log firing rate, say; by default the mean co-occurrence of a feature), reported as
-    `activity`.
+    Arrays are symmetric [n, n], whose diagonal plays no part; or `cosine` is a TileSource that gives all of
+    them. Without a mask all pairs count. Slopes are cosines per unit of their measure (for js_split, a nat).
+    `center` takes the means over pairs out of co and sim before their product. `effects`: "additive" gives
+    every feature its own level (then `const` is the level of a pair of average features); "product" also
+    regresses on f_i f_j, f an activity of features (log firing rate, say; by default the mean co-occurrence
+    of a feature), reported as `activity`. Errors: compare.fitted.Fit.cov. ValueError where arrays differ in
+    shape, are not symmetric or not finite in the mask, columns are collinear, or pairs are too few.
     """
     prepared = interaction(
         cosine,

@@ -92,7 +92,10 @@ def test(
 
 
 def report(results: Results, folder: str | Path) -> Path:
-    """Write the page of results, their CSVs and results.json into a new folder or over an older report."""
+    """Write the page of results, their CSVs and results.json into a new folder or over an older report.
+
+    ValueError where the folder holds anything else, or cannot be written to; nothing is lost then.
+    """
     from compare.page import write_report
 
     return write_report(results.values, Path(folder))

@@ -105,8 +105,8 @@ def preactivation_slope(
     decoder: Float[np.ndarray, "rows width"],
     covariance: Float[np.ndarray, "width width"],
 ) -> float:
-    """Slope, over pairs of features, of the decoder's cosine on the correlation of pre-activations e_i' S e_j,
-    which is the post's measure of co-occurrence: cosines for a correlation of 1.
+    """Slope, over pairs of features, of the decoder's cosine on the correlation of pre-activations
+    e_i' S e_j, which is the post's measure of co-occurrence: cosines for a correlation of 1.
     """
     scatter = encoder.T @ covariance @ encoder
     spread = np.sqrt(scatter.diagonal())
