@@ -9,27 +9,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from compare.names import CLAIMS as TABLE
 from compare.replicates import t_interval
 
 MARGIN = 0.1
 """A cell is "= 0" where the 90 % interval of its mean lies within +-0.1: two one-sided tests at 5 %."""
 
-CELLS = {
-    "exclusive, same": ("exclusive", 1.0),
-    "exclusive, different": ("exclusive", 0.0),
-    "independent, same": ("independent", 1.0),
-    "independent, different": ("independent", 0.0),
-    "co-occurring, same": ("co-occurring", 1.0),
-    "co-occurring, different": ("co-occurring", 0.0),
-}
-CLAIMS = {
-    "exclusive, same": "< 0",
-    "exclusive, different": "< 0",
-    "independent, same": "< 0",
-    "independent, different": "< 0",
-    "co-occurring, same": "> 0",
-    "co-occurring, different": "= 0",
-}
+OVERLAPS = {"similar": ("same", 1.0), "different": ("different", 0.0)}
+CELLS = {f"{co}, {OVERLAPS[sim][0]}": (co, OVERLAPS[sim][1]) for co, sim in TABLE}
+CLAIMS = dict(zip(CELLS, TABLE.values(), strict=True))
+"""Cells of the post's table by names of their own: outputs are the same or different, nothing between."""
+
 ANTIPODAL = -0.9
 """Below it, pairs count as antipodal (toy.atlas)."""
 

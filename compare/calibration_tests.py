@@ -12,22 +12,17 @@ import pandas as pd
 from jaxtyping import Float, Int8
 
 from compare.blob import GROUPS, matched_null, shape_p, sums_of
-from compare.cells import Cells, estimate, measure_cells
+from compare.cells import P_VALUES, Cells, estimate, measure_cells
 from compare.geometry import antipodal, flag, unit_rows
+from compare.names import CLAIMS
 from compare.nulls import effective_dimension
 from compare.opposites import dense_excess
 from compare.progress import Progress
 
 LEVEL = 0.05
-PARTS = {
-    ("exclusive", "similar"): "< 0",
-    ("exclusive", "different"): "< 0",
-    ("co-occurring", "similar"): "> 0",
-    ("co-occurring", "different"): "= 0",
-}
-"""The post's table: all four must hold."""
+PARTS = {cell: claim for cell, claim in CLAIMS.items() if cell[0] != "independent"}
+"""The post's table, "do not co-occur" read as exclusive: all four must hold."""
 
-P_VALUES = {"< 0": "p_below", "> 0": "p_above", "= 0": "p_equivalence"}
 REACHES = (1.0, 3.0, 10.0)
 """How many effects from zero the signs of the table are planted."""
 

@@ -15,16 +15,19 @@ from scipy import stats
 from scipy.sparse.linalg import eigsh
 
 from compare.measures import COOCCURRENCE_LEVELS, SIMILARITY_LEVELS
+from compare.names import CELLS
 from compare.nulls import cosine_quantile
 from compare.regress import dyadic_ols
 
-CELLS = [(co, sim) for co in ("exclusive", "independent", "co-occurring") for sim in ("similar", "different")]
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 NULL_SHARE = 0.01
 """Share of random directions' cosines beyond each of the two null quantiles that cells are held against."""
 
 MARGIN = 0.1
 """Half-width of what counts as zero, in units of the noise floor 1 / sqrt(effective dimension)."""
+
+P_VALUES = {"< 0": "p_below", "> 0": "p_above", "= 0": "p_equivalence"}
+"""Claim -> the p-value of `estimate` that goes with it."""
 
 CONFIDENCE = 0.95
 POWER = 0.8

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from compare import figures
-from compare.names import effects_name, pair_name, term_name
+from compare.names import CLAIMS, SLOPES, effects_name, pair_name, term_name
 from compare.sections import Tables
-from compare.tables import TERMS
 
 DIGITS = 4
 """Significant digits; the CSVs hold all."""
@@ -32,9 +31,7 @@ def explorer_data(results: dict, made: Tables) -> str:
         }
         for arm in results["arms"]
     ]
-    names = [
-        {"name": f"{co}, {sim} outputs", "claim": figures.claim_of(co, sim)} for co, sim in figures.CELLS
-    ]
+    names = [{"name": f"{co}, {sim} outputs", "claim": claim} for (co, sim), claim in CLAIMS.items()]
     text = json.dumps({"cells": names, "arms": arms}, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")  # no end of the script element, no comment within it
 
@@ -63,7 +60,7 @@ def tiles(table: pd.DataFrame) -> dict:
 
 def slopes(table: pd.DataFrame) -> dict[str, dict[str, list]]:
     """The drawn slopes by pair of measures."""
-    drawn = table[table["term"].isin(TERMS)]
+    drawn = table[table["term"].isin(SLOPES)]
     return {
         pair_name(co, sim): columns(in_words(part), "effects", "term", "estimate", "low", "high")
         for (co, sim), part in drawn.groupby(["cooccurrence", "similarity"], sort=False)

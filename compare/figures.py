@@ -20,7 +20,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
-from compare.names import effects_name, term_name
+from compare.names import CELLS, CLAIMS, effects_name, term_name
 
 INK = "#1a1b1c"
 """Colour of text and lines; the report replaces it by the colour of the page's text."""
@@ -46,8 +46,6 @@ STYLE = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
-CELLS = [(co, sim) for co in ("exclusive", "independent", "co-occurring") for sim in ("similar", "different")]
-CLAIMS = {"exclusive": "< 0", "independent": "< 0", "co-occurring": "> 0"}
 GROUP_MARKS = {
     "toy": {"marker": "o", "color": "#b35806"},
     "real": {"marker": "s", "color": "#2166ac"},
@@ -201,15 +199,10 @@ def cell_plot(table: pd.DataFrame) -> Figure:
         arms = axis.get_legend_handles_labels()
         axis.legend(*arms, loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False, fontsize=8)
     axes[0].set_yticks(
-        range(len(CELLS)), [f"{co}\n{sim} outputs\nclaim: {claim_of(co, sim)}" for co, sim in CELLS]
+        range(len(CELLS)), [f"{co}\n{sim} outputs\nclaim: {claim}" for (co, sim), claim in CLAIMS.items()]
     )
     axes[0].set_ylim(len(CELLS) - 0.5, -0.5)
     return figure
-
-
-def claim_of(cooccurrence: str, similarity: str) -> str:
-    """The post's claim for a cell."""
-    return "= 0" if (cooccurrence, similarity) == ("co-occurring", "different") else CLAIMS[cooccurrence]
 
 
 def draw_cells(axis: Axes, table: pd.DataFrame) -> None:
@@ -233,7 +226,7 @@ def draw_cells(axis: Axes, table: pd.DataFrame) -> None:
         )
     margin = table["margin"].max()
     for place, name in enumerate(CELLS):
-        span = {"< 0": (-reach, 0), "> 0": (0, reach), "= 0": (-margin, margin)}[claim_of(*name)]
+        span = {"< 0": (-reach, 0), "> 0": (0, reach), "= 0": (-margin, margin)}[CLAIMS[name]]
         axis.fill_betweenx([place - 0.45, place + 0.45], *span, color=BAND, alpha=0.18, linewidth=0)
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.set_xlim(-reach, reach)

@@ -1,4 +1,16 @@
-"""Names of measures, slopes and specifications, as a reader knows them."""
+"""The post's table, and names of measures, slopes and specifications as a reader knows them."""
+
+CLAIMS = {
+    ("exclusive", "similar"): "< 0",
+    ("exclusive", "different"): "< 0",
+    ("independent", "similar"): "< 0",
+    ("independent", "different"): "< 0",
+    ("co-occurring", "similar"): "> 0",
+    ("co-occurring", "different"): "= 0",
+}
+"""Co-occurrence and output similarity of a cell -> what the post claims of its mean cosine."""
+
+CELLS = list(CLAIMS)
 
 MEASURES = {
     "phi": "correlation of firing (phi)",
@@ -35,8 +47,7 @@ TESTS = {
 }
 """Tests by their names in compare/calibration.py, those that forget shared features first."""
 
-SLOPES = ["co", "sim", "co:sim"]
-"""Terms whose tests are calibrated side by side; other terms are those of single tests."""
+SLOPES = list(TERMS)
 
 HELD = (0.03, 0.075)
 """Size of a test of 5 % that counts as kept."""

@@ -214,7 +214,7 @@ def render(results: dict, made: Tables) -> str:
         explorer=explorer_data(results, made),
         scripts=[(Path(__file__).parent / name).read_text(encoding="utf-8") for name in SCRIPTS],
         style=jinja.get_template(STYLE).render(),
-        claim_of=figures.claim_of,
+        claims=names.CLAIMS,
     )
 
 

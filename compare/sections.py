@@ -25,7 +25,7 @@ from compare.names import SLOPES, pair_name
 from compare.sae_bias import bias_table
 from compare.scored import score_table
 from compare.seeds import seed_tables
-from compare.tables import TERMS, centred_cells, curve, effects, examples, excess_slopes, main_tables, rules
+from compare.tables import centred_cells, curve, effects, examples, excess_slopes, main_tables, rules
 from compare.tables_geometry import blob_tables, comparison_tables, equivalence_tables
 
 Tables = dict[str, pd.DataFrame]
@@ -86,7 +86,7 @@ def draw_centred(made: Tables) -> Iterator[Drawing]:
 
 def draw_slopes(made: Tables) -> Iterator[Drawing]:
     """A forest plot for each pair of measures."""
-    slopes = made["slopes"][made["slopes"]["term"].isin(TERMS)]
+    slopes = made["slopes"][made["slopes"]["term"].isin(SLOPES)]
     for measures, part in slopes.groupby(["cooccurrence", "similarity"], sort=False):
         yield f"slopes: {pair_name(*measures)}", partial(figures.forest, part)
 

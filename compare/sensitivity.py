@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from compare.names import SLOPES
 from compare.pairs import PairTable
 from compare.specifications import (
     CHOICES,
@@ -26,7 +27,6 @@ from compare.specifications import (
     without_levels,
 )
 
-TERMS = ("co", "sim", "co:sim")
 COLLINEAR = 0.01
 """Regressors whose scaled Gram matrix has a smaller eigenvalue are too alike: that is no specification."""
 
@@ -76,7 +76,7 @@ class Curve:
         # the data are one draw of the null among the others, so they share in its mean and spread: p is exact
         draws = np.concatenate([self.effects[None], self.null])
         draws_z = (draws - draws.mean(0)) / draws.std(0, ddof=1)
-        for k, term in enumerate(TERMS):
+        for k, term in enumerate(SLOPES):
             median, *null_median = np.median(draws[:, :, k], axis=1)
             positive, *null_positive = (draws[:, :, k] > 0).mean(1)
             total, *null_total = draws_z[:, :, k].sum(1) / len(self.effects) ** 0.5
@@ -107,7 +107,7 @@ class Curve:
         account for by themselves.
         """
         rows = []
-        for k, term in enumerate(TERMS):
+        for k, term in enumerate(SLOPES):
             effects, z = self.effects[:, k], self.z[:, k]
             for choice in CHOICES:
                 groups = self.choices.groupby(choice, sort=False).indices
@@ -132,7 +132,7 @@ class Curve:
     def to_frame(self) -> pd.DataFrame:
         """A row a specification and term, lowest effect first within a term."""
         parts = []
-        for k, term in enumerate(TERMS):
+        for k, term in enumerate(SLOPES):
             numbers = {
                 "effect": self.effects[:, k],
                 "null_mean": self.null_mean[:, k],

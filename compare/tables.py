@@ -4,13 +4,11 @@ import numpy as np
 import pandas as pd
 
 from compare.cells import estimate
+from compare.names import SLOPES
 from compare.wording import controls_of, excess, find_cell, leaning_arms
 
 MAP_TILES = 14
 """At most so many tiles along a side of the post's figure, so that the numbers in them can be read."""
-
-TERMS = ("co", "sim", "co:sim")
-"""Slopes that are drawn; the table has the covariates as well."""
 
 
 def main_tables(results: dict) -> dict[str, pd.DataFrame]:
@@ -231,7 +229,7 @@ def excess_slopes(results: dict) -> dict[str, pd.DataFrame]:
             ]
         for real in arm["regression"]:
             key = specification_of(real)
-            if key not in chosen or real["term"] not in TERMS:
+            if key not in chosen or real["term"] not in SLOPES:
                 continue
             about = dict(zip(("cooccurrence", "similarity", "effects"), key, strict=True))
             about = {"arm": arm["name"], "group": arm["group"]} | about | {"term": real["term"]}

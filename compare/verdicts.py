@@ -6,13 +6,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from compare.cells import estimate
+from compare.cells import P_VALUES, estimate
 from compare.claims import CELL_MEANS, Gates, Hypothesis, Quantity
 from compare.names import SLOPES
 from compare.reliability import LEAST, corrected, is_unreliable
 
 CONFIRMED, REFUTED, UNDECIDED = "CONFIRMED", "REFUTED", "UNDECIDED"
-P_VALUE = {"< 0": "p_below", "> 0": "p_above", "= 0": "p_equivalence"}
 SLOPE_KEYS = ("cooccurrence", "similarity", "effects", "term")
 SIDE = {"< 0": "below zero", "> 0": "above zero"}
 
@@ -165,8 +164,8 @@ def geometry_of(quantity: Quantity, arm: dict) -> dict:
 
 def p_of(number: dict, claim: str) -> float | None:
     """The p-value that goes with a claim; None where there is none."""
-    if claim in P_VALUE:
-        return number.get(P_VALUE[claim])
+    if claim in P_VALUES:
+        return number.get(P_VALUES[claim])
     sides = [number.get("p_below"), number.get("p_above")]
     return None if None in sides else 2 * min(sides)
 
