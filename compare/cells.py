@@ -5,8 +5,9 @@ regression's default: pairs share features and are not independent. Beside the m
 quantiles, because a mean of zero also comes from opposite and parallel pairs in equal parts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -193,6 +194,19 @@ def estimate(mean: float, se: float, df: int, margin: float | None = None) -> di
         found["smallest_bound"] = float(max(abs(mean - half), abs(mean + half)))
         found["detectable"] = float(half + t.ppf(POWER) * se) if t else np.nan
     return found
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict:
+    """One number less another, both with the keys of `estimate`: independent errors, the fewer degrees of
+    freedom.
+    """
+    error = (one["se"] ** 2 + other["se"] ** 2) ** 0.5
+    return estimate(one["mean"] - other["mean"], error, min(one["df"], other["df"]))
+
+
+def find_cell(part: Mapping[str, Any], name: tuple[str, str]) -> dict:
+    """The cell of an arm, or of its centred part, by co-occurrence and similarity."""
+    return next(cell for cell in part["cells"] if (cell["cooccurrence"], cell["similarity"]) == name)
 
 
 def contrast(base: str, means, covariance, freedom) -> dict:

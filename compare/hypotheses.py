@@ -18,7 +18,7 @@ from scipy import stats
 from compare.cells import CONFIDENCE, MARGIN, estimate
 from compare.claims import CELL_MEANS, Agreement, Gates, Hypotheses, Hypothesis, Overall
 from compare.config import make_config, nearest, read_toml
-from compare.verdicts import CONFIRMED, REFUTED, UNDECIDED, Scene, find_cell, number_of, shut_gate, verdict
+from compare.verdicts import CONFIRMED, REFUTED, UNDECIDED, Scene, cell_of, number_of, shut_gate, verdict
 
 PRESETS = "presets.toml"
 LEVEL = 1 - CONFIDENCE
@@ -119,7 +119,7 @@ def judge_arm(arm: dict, hypotheses: Hypotheses, scene: Scene) -> list[dict]:
         said = verdict(one, arm, scene)
         rows.append(row_of(one, arm["name"], arm["group"], one.claim) | said)
         if one.measure in CELL_MEANS and not one.less and not one.arm:
-            find_cell(one, arm).update(claim=one.claim, verdict=said["verdict"], reason=said["reason"])
+            cell_of(one, arm).update(claim=one.claim, verdict=said["verdict"], reason=said["reason"])
     found = {row["id"]: row for row in rows}
     for whole in hypotheses.overall:
         if all(part in found for part in whole.parts):

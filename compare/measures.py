@@ -51,7 +51,10 @@ def log_ratio(evidence: Evidence, rows: Select, cols: Select) -> Tile:
 
     Where hardly any are expected and none are found it is near 0, where log_odds is far above it.
     """
-    both, i, j, total = _counts(evidence, rows, cols)
+    return _log_ratio(*_counts(evidence, rows, cols))
+
+
+def _log_ratio(both: np.ndarray, i: np.ndarray, j: np.ndarray, total: int) -> Tile:
     return np.log((both + 0.5) / (i * j / total + 0.5))
 
 
@@ -113,20 +116,17 @@ def preactivation_correlation(evidence: Evidence, rows: Select, cols: Select) ->
 
 def true_phi(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """phi of a known world's exact probabilities, in [-1, 1]; NaN if a feature fires never or always."""
-    both, i, j, total = _true_counts(evidence, rows, cols)
-    return divide(total * both - i * j, np.sqrt(i * (total - i)) * np.sqrt(j * (total - j)))
+    return _phi(*_true_counts(evidence, rows, cols))
 
 
 def true_log_odds(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """log_odds of the counts to be expected in a known world over as many tokens as were read, in nats."""
-    both, i, j, total = _true_counts(evidence, rows, cols)
-    return np.log((both + 0.5) * (total - i - j + both + 0.5) / ((i - both + 0.5) * (j - both + 0.5)))
+    return _log_odds(*_true_counts(evidence, rows, cols))
 
 
 def true_log_ratio(evidence: Evidence, rows: Select, cols: Select) -> Tile:
     """log_ratio of the counts to be expected in a known world over as many tokens as were read, in nats."""
-    both, i, j, total = _true_counts(evidence, rows, cols)
-    return np.log((both + 0.5) / (i * j / total + 0.5))
+    return _log_ratio(*_true_counts(evidence, rows, cols))
 
 
 def second_order(evidence: Evidence, rows: Select, cols: Select) -> Tile:

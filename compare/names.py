@@ -55,6 +55,11 @@ HELD = (0.03, 0.075)
 EFFECTS = {"none": "raw", "additive": "feature effects", "product": "effects, activity"}
 
 
+def cell_name(cooccurrence: str, similarity: str) -> str:
+    """A cell in words."""
+    return f"{cooccurrence}, {similarity} outputs"
+
+
 def measure_name(name: str) -> str:
     """A measure in words."""
     return MEASURES.get(name, name.replace("_", " "))

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from compare.cells import estimate
+from compare.cells import difference, estimate
 from compare.evidence import Evidence
 from compare.kernels import js_divergence
 from compare.measures import log_odds, self_divergence
@@ -166,11 +166,9 @@ def compared(toy: dict, real: dict) -> dict:
     problems = [one["problem"] for one in (toy, real) if "problem" in one]
     if problems:
         return {"problem": "not comparable: " + "; ".join(problems)}
-    error = (toy["se"] ** 2 + real["se"] ** 2) ** 0.5
-    found = estimate(toy["mean"] - real["mean"], error, min(toy["df"], real["df"]))
     names = {
         f"{side}_{key}": one[key]
         for side, one in (("toy", toy), ("real", real))
         for key in ("mean", "reliability")
     }
-    return names | found | {"problem": None}
+    return names | difference(toy, real) | {"problem": None}

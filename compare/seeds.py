@@ -7,8 +7,7 @@ import pandas as pd
 
 from compare.cells import Cells, estimate
 from compare.fitted import Fit
-from compare.names import SLOPES, term_name
-from compare.wording import cell_name
+from compare.names import SLOPES, cell_name, term_name
 
 
 def seed_rows(cells: Sequence[Cells], fits: Sequence[Fit]) -> list[dict]:

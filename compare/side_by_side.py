@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from compare import figures, wording
+from compare import figures
+from compare.cells import difference
 from compare.page import PAGE, STYLE, check_folder, environment, inline, replace_folder, to_json
 from compare.provenance import file_sha256
 
@@ -59,7 +60,7 @@ def compare_cells(first: dict, second: dict) -> pd.DataFrame:
         if arm["name"] not in others:
             continue
         for cell, other in zip(arm["cells"], others[arm["name"]]["cells"], strict=True):
-            beyond = wording.excess(known(other), known(cell))
+            beyond = difference(known(other), known(cell))
             rows.append(
                 {
                     "arm": arm["name"],

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from compare.cells import estimate
+from compare.cells import difference, estimate, find_cell
 from compare.names import SLOPES
-from compare.wording import controls_of, excess, find_cell, leaning_arms
+from compare.wording import controls_of, leaning_arms
 
 MAP_TILES = 14
 """At most so many tiles along a side of the post's figure, so that the numbers in them can be read."""
@@ -194,7 +194,7 @@ def controls(results: dict) -> pd.DataFrame:
             for cell in arm["cells"]:
                 name = (cell["cooccurrence"], cell["similarity"])
                 other = find_cell(control, name)
-                beyond = excess(cell, other)
+                beyond = difference(cell, other)
                 rows.append(
                     {
                         "arm": arm["name"],

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compare.names import HELD, SLOPES
-from compare.wording import cell_name, compact, interval
+from compare.names import HELD, SLOPES, cell_name
+from compare.wording import compact, interval
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from compare.cells import P_VALUES, estimate
+from compare.cells import P_VALUES, difference, estimate, find_cell
 from compare.claims import CELL_MEANS, Gates, Hypothesis, Quantity
 from compare.names import SLOPES
 from compare.reliability import LEAST, corrected, is_unreliable
@@ -105,7 +105,7 @@ def parts_of(
 def find(quantity: Quantity, arm: dict, beside_others: bool) -> dict:
     """A number of an arm with its error, or a `problem` in words; a slope beside others is corrected."""
     if quantity.is_cell:
-        cell = find_cell(quantity, arm)
+        cell = cell_of(quantity, arm)
         if quantity.measure in CELL_MEANS or cell["problem"]:
             return cell
         side = quantity.measure.removeprefix("share ")
@@ -150,11 +150,9 @@ def known_share(row: dict) -> bool:
     return row["reliability"] is not None and row["reliability"] == row["reliability"]
 
 
-def find_cell(quantity: Quantity, arm: dict) -> dict:
+def cell_of(quantity: Quantity, arm: dict) -> dict:
     """The cell of an arm that a quantity names."""
-    name = (quantity.cooccurrence, quantity.similarity)
-    cells = geometry_of(quantity, arm)["cells"]
-    return next(cell for cell in cells if (cell["cooccurrence"], cell["similarity"]) == name)
+    return find_cell(geometry_of(quantity, arm), (quantity.cooccurrence, quantity.similarity))
 
 
 def geometry_of(quantity: Quantity, arm: dict) -> dict:
@@ -234,7 +232,7 @@ def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
 def cells_behind(quantity: Quantity, arm: dict) -> list[dict]:
     """The cells that a number is made of."""
     if quantity.is_cell:
-        return [find_cell(quantity, arm)]
+        return [cell_of(quantity, arm)]
     if quantity.measure != "difference in differences":
         return []
     return [cell for cell in arm["cells"] if cell["cooccurrence"] in ("co-occurring", quantity.against)]
@@ -356,10 +354,7 @@ def not_beyond(arm: dict, hypothesis: Hypothesis, controls: Sequence[dict], scen
     number = number_of(hypothesis, arm, scene, beside_others=True)
     for control in controls:
         other = number_of(hypothesis, control, scene, beside_others=True)
-        excess = {}
-        if not other.get("problem"):
-            error = (number["se"] ** 2 + other["se"] ** 2) ** 0.5
-            excess = estimate(number["mean"] - other["mean"], error, min(number["df"], other["df"]))
+        excess = {} if other.get("problem") else difference(number, other)
         if not excess or not excess["low"] <= excess["high"]:
             return f"{control['name']} has no number to compare with"
         for one in hypothesis.quantities:

@@ -1,6 +1,7 @@
 """Sentences of the page, made from the numbers and from nothing else."""
 
-from compare.cells import estimate
+from compare.cells import difference, find_cell
+from compare.names import cell_name
 from compare.sae_bias import ENOUGH
 
 VERDICTS = ("CONFIRMED", "REFUTED", "UNDECIDED")
@@ -29,16 +30,6 @@ def interval(row: dict, digits: int = 3) -> str:
     return f"{number(row['mean'], digits)} [{number(row['low'], digits)}, {number(row['high'], digits)}]"
 
 
-def cell_name(cooccurrence: str, similarity: str) -> str:
-    """A cell in words."""
-    return f"{cooccurrence}, {similarity} outputs"
-
-
-def find_cell(arm: dict, name: tuple[str, str]) -> dict:
-    """The cell of an arm by co-occurrence and similarity."""
-    return next(cell for cell in arm["cells"] if (cell["cooccurrence"], cell["similarity"]) == name)
-
-
 def arms_of(results: dict, group: str) -> list[dict]:
     """Arms of a group, in order."""
     return [arm for arm in results["arms"] if arm["group"] == group]
@@ -47,12 +38,6 @@ def arms_of(results: dict, group: str) -> list[dict]:
 def controls_of(results: dict, arm: dict) -> list[dict]:
     """The controls of an arm, in order."""
     return [other for other in results["arms"] if other["control_of"] == arm["name"]]
-
-
-def excess(cell: dict, control: dict) -> dict:
-    """What a cell's mean has beyond a control's, errors taken as independent; a cell's keys of estimate()."""
-    error = (cell["se"] ** 2 + control["se"] ** 2) ** 0.5
-    return estimate(cell["mean"] - control["mean"], error, min(cell["df"], control["df"]))
 
 
 def of_unknown_quality(results: dict) -> list[str]:
@@ -140,7 +125,7 @@ def as_much_in(results: dict, arm: dict, cell: dict, *, centred: bool = False) -
     name = (cell["cooccurrence"], cell["similarity"])
     shown = []
     for control in controls_of(results, arm):
-        beyond = excess(cell, find_cell(control["centred"] if centred else control, name))
+        beyond = difference(cell, find_cell(control["centred"] if centred else control, name))
         if beyond["low"] <= 0 if cell["mean"] > 0 else beyond["high"] >= 0:
             shown.append(control["name"])
     return shown
@@ -206,7 +191,7 @@ def control_sentence(results: dict, arm: dict) -> str:
         return f"{start}; no control has such pairs, so what the method alone would give is not known."
     control, strongest = max(others, key=lambda pair: pair[1]["mean"])
     many = f", the highest of {len(others)} controls" * (len(others) > 1)
-    beyond = excess(cell, strongest)
+    beyond = difference(cell, strongest)
     side = "which its interval does not tell from zero"
     if beyond["low"] > 0:
         side = "at most this is learned"
