@@ -81,7 +81,7 @@ class Antipodal:
     """Sign-flip test: `excess` of pairs below -tau over pairs above +tau, `tau`, one-sided `p`."""
 
     def to_results(self) -> dict:
-        """The key `antipodal` of an arm in results.json; the caller adds names and measures to each pair."""
+        """The key `antipodal` of an arm in results.json, but for its pairs and variants."""
         return {
             "threshold": self.threshold,
             "share": self.share,
@@ -90,11 +90,9 @@ class Antipodal:
             "expected_share_effective": self.expected_share_effective,
             "features_flagged": int(self.features["flagged"].sum()),
             "features_flagged_by": int(flag(self.features["p_covariance"].to_numpy(), method="by").sum()),
-            "features_flagged_beta": int(flag(self.features["p_beta"].to_numpy()).sum()),
             "features_flagged_parallel": int(self.features["flagged_parallel"].sum()),
             "asymmetry_excess": self.asymmetry["excess"],
             "asymmetry_p": self.asymmetry["p"],
-            "pairs": self.pairs.to_dict("records"),
         }
 
 
