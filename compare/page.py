@@ -7,7 +7,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
     run: {command, seed, config: {name: value}, versions: {package: version}, inputs: {file: sha256}
           [, code: sha256]}
     hypotheses: {file, sha256, margin, gates: {name: value}, not_run: [ids]}   added by hypotheses.judge
-    models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}}]
+    models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}
+              [, versions: {package: version}]}]
         a language model has bits_per_byte, unigram, bigram and trigram (bits per byte as well), an SAE
         explained_variance, l0, dead_share, loss_recovered [, agreement, agreement_null]
     arms: [{name, group: "toy" | "real" | "control", control_of: name of an arm | null, note,
@@ -18,21 +19,25 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             spread: {similarity_sd, cooccurrence_sd},
             cells: [see below], centred: {mean_cosine, d_eff, cells: with the mean direction taken out},
             difference_in_differences: [see below],
-            regression: [{cooccurrence, similarity, effects, term, sd, reliability, estimate, se, se_dyadic,
-                          se_naive, low, high, p, df}],    sd of the term's measures over pairs
+            regression: [{cooccurrence, similarity, effects, term, sd, reliability, estimate, se, se_default,
+                          se_dyadic, se_naive, low, high, p, p_below, p_above, df}],
+                          sd of the term's measures over pairs; se is what low, high and p rest on: se_default
+                          of one seed, the spread of several
             by_seed: [{seed, quantity, mean, se, low, high}]               only where there are several,
             reliability: {co, sim, noise}: of log_odds and js_split over pairs,
-            antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged,
-                        features_flagged_by, features_flagged_parallel, asymmetry_p,
+            antipodal: {threshold, share, expected_share, expected_share_beta, expected_share_effective,
+                        features_flagged, features_flagged_by, features_flagged_parallel, asymmetry_excess,
+                        asymmetry_p,
                         variants: [{variant, n_features, share, expected_share, features_flagged,
                                     features_flagged_by, asymmetry_p}],   none in controls
-                        pairs: [{i, j, cosine, cofired, expected, phi, similarity, promotes_i: [tokens],
-                                 contexts_i: [{before, token, after}], and the same of j}]},
+                        pairs: [{seed, i, j, cosine, fired_i, fired_j, cofired, expected, phi, similarity,
+                                 promotes_i: [tokens], contexts_i: [{before, token, after}], promotes_j,
+                                 contexts_j}]},
             causal: {n_features, effect_size, n_ablated, undone, with_cosine, with_outputs, with_cooccurrence,
                      with_logits, logits_with_cosine}    correlations over pairs; may be left out,
-            blob: {mean, mean_floor, mean_square, mean_square_se, welch_bound, random_mean_square,
-                   matched_mean_square, kurtosis, kurtosis_se, random_kurtosis, matched_kurtosis, shape_p,
-                   null_mean, null_sd, null_share,
+            blob: {n_features, width, d_eff, mean, mean_floor, mean_square, mean_square_se, welch_bound,
+                   random_mean_square, matched_mean_square, kurtosis, kurtosis_se, random_kurtosis,
+                   matched_kurtosis, shape_p, null_mean, null_sd, null_share,
                    within: [{t, share, se, expected, expected_effective, expected_matched, matched_sd}]},
                                                                            may be left out
             shape: [{name, mean, se, low, high, df, p_below, p_above}]     numbers that claims can be about,
@@ -66,7 +71,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
                recovery, low, high, gap, gap_low, gap_high, bias, noise, frequency, drift, undefined}]}
                                                                            may be left out
     comparison: [{toy, real, term, problem: str | null, toy_mean, toy_reliability, real_mean,
-                  real_reliability, mean, se, low, high, df}]    may be left out; numbers if no problem
+                  real_reliability, mean, se, low, high, df, p_below, p_above}]
+                                                            may be left out; numbers if no problem
     verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p,
                p_against}]                                                 added by judge
 
