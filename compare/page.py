@@ -87,11 +87,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
 tests/example_results.py builds a complete example.
 """
 
-import json
-import math
-import os
 import re
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -100,6 +96,8 @@ from typing import TYPE_CHECKING
 from compare import figures, names, wording
 from compare.beside import by_test, by_world
 from compare.explorer import explorer_data
+from compare.folders import whole_folder
+from compare.results_file import RESULTS, check_folder, from_json, to_json
 from compare.sae_bias import by_sae
 from compare.sections import Tables, drawings, shown, tables
 from compare.tables_geometry import hidden_sentences
@@ -111,9 +109,6 @@ if TYPE_CHECKING:
 TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
 SCRIPTS = ("vendor/plotly-basic.min.js", "templates/report.js")
 """Written into the page, which asks nothing of any network."""
-
-WORDS = ("problem", "control_of", "claim", "verdict", "reason", "best")
-"""Keys of results whose value is text or nothing."""
 
 PICTURES = ("cells",)
 """Figures that lie beside the page as PNG as well."""
@@ -127,79 +122,18 @@ def write_report(results: dict, folder: Path) -> Path:
     """
     folder = Path(folder)
     check_folder(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    text = to_json(results)
-    results = from_json(text)
-    made = tables(results)
-    for name, table in made.items():
-        table.to_csv(unfinished / f"{name}.csv", index=False, lineterminator="\n")
-    (unfinished / "results.json").write_text(text, encoding="utf-8")
-    (unfinished / PAGE).write_text(render(results, made), encoding="utf-8")
-    for name, draw in drawings(results, made):
-        if name in PICTURES:
-            (unfinished / f"{name}.png").write_bytes(figures.to_png(draw))
-    replace_folder(folder, unfinished)
+    with whole_folder(folder) as new:
+        text = to_json(results)
+        results = from_json(text)
+        made = tables(results)
+        for name, table in made.items():
+            table.to_csv(new / f"{name}.csv", index=False, lineterminator="\n")
+        (new / RESULTS).write_text(text, encoding="utf-8")
+        (new / PAGE).write_text(render(results, made), encoding="utf-8")
+        for name, draw in drawings(results, made):
+            if name in PICTURES:
+                (new / f"{name}.png").write_bytes(figures.to_png(draw))
     return folder / PAGE
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse to replace what is not a report, and a place where none can be written; worth asking before the
-    work that a report takes.
-    """
-    above = next(one for one in folder.absolute().parents if one.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise ValueError(
-            f"expected a folder to write {folder.name} in, found {above}, which is none: name another --out."
-        )
-    is_report = (folder / "results.json").is_file()
-    if folder.is_file() or (folder.exists() and not is_report and any(folder.iterdir())):
-        raise ValueError(
-            f"expected a new folder or a report, found something else at {folder}: name another --out."
-        )
-
-
-def replace_folder(folder: Path, new: Path) -> None:
-    """Put a finished folder in the place of an old one."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def to_json(results: dict) -> str:
-    """JSON with one line for each list of numbers; NaN becomes null."""
-    text = json.dumps(without_nan(results), indent=1, allow_nan=False, ensure_ascii=False)
-    lists = r"\[\n([^\[\]{}\"]*)\n *\]"  # JSON has no bare line break inside a string
-    return re.sub(lists, lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
-
-
-def without_nan(value: object) -> object:
-    """The same, undefined numbers as None."""
-    if isinstance(value, dict):
-        return {key: without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def from_json(text: str) -> dict:
-    """The results that to_json made this text of: null is NaN again where a number belongs."""
-    found = json.loads(text)
-    return {key: value if key == "run" else with_nan(value) for key, value in found.items()}
-
-
-def with_nan(value: object) -> object:
-    """The same, None as NaN but where the key names WORDS."""
-    if isinstance(value, dict):
-        return {key: one if key in WORDS else with_nan(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [with_nan(one) for one in value]
-    return math.nan if value is None else value
 
 
 def render(results: dict, made: Tables) -> str:

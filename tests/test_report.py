@@ -12,7 +12,8 @@ from example_results import example_results
 import compare.page
 from compare import wording
 from compare.hypotheses import judge, load
-from compare.page import check_folder, from_json, quantity, render, to_json, typographic, write_report
+from compare.page import quantity, render, typographic, write_report
+from compare.results_file import check_folder, from_json, to_json
 from compare.sections import tables
 
 REPORTS = Path(__file__).parents[1] / "reports"
