@@ -11,7 +11,8 @@ from compare import figures_atlas
 from compare.anchors import anchor_sentences, anchor_table, markdown
 from compare.atlas_points import CELLS, CLAIMS, MARGIN, cell_table, point_table
 from compare.figures import to_png
-from compare.page import check_folder, replace_folder, to_json
+from compare.folders import whole_folder
+from compare.results_file import RESULTS, check_folder, to_json
 from compare.scored import score_table, scored_lines
 
 KNOWN = (
@@ -218,21 +219,19 @@ def turn(part: pd.DataFrame, first: str, is_first: pd.Series, second: str, is_se
 def write_atlas(results: dict, folder: Path) -> Path:
     """Write results.json, the tables as CSV, the figures, and a README; the folder is replaced."""
     check_folder(folder)
-    unfinished = folder.with_name(f".{folder.name}.new")
-    unfinished.mkdir(parents=True, exist_ok=True)
-    atlas = results["atlas"]
-    points, cells = pd.DataFrame(atlas["points"]), kinds_of(pd.DataFrame(atlas["cells"]), atlas["theory"])
-    points.to_csv(unfinished / "points.csv", index=False)
-    cells.to_csv(unfinished / "cells.csv", index=False)
-    pd.DataFrame(atlas["anchors"]).to_csv(unfinished / "anchors.csv", index=False)
-    if "measures" in results:
-        score_table(results)["measures"].to_csv(unfinished / "measures.csv", index=False)
-    drawn = dict(drawings(points, cells))
-    for name, draw in drawn.items():
-        (unfinished / f"{file_name(name)}.png").write_bytes(to_png(draw))
-    (unfinished / "results.json").write_text(to_json(results), encoding="utf-8")
-    (unfinished / "README.md").write_text(readme(results, list(drawn)), encoding="utf-8")
-    replace_folder(folder, unfinished)
+    with whole_folder(folder) as new:
+        atlas = results["atlas"]
+        points, cells = pd.DataFrame(atlas["points"]), kinds_of(pd.DataFrame(atlas["cells"]), atlas["theory"])
+        points.to_csv(new / "points.csv", index=False)
+        cells.to_csv(new / "cells.csv", index=False)
+        pd.DataFrame(atlas["anchors"]).to_csv(new / "anchors.csv", index=False)
+        if "measures" in results:
+            score_table(results)["measures"].to_csv(new / "measures.csv", index=False)
+        drawn = dict(drawings(points, cells))
+        for name, draw in drawn.items():
+            (new / f"{file_name(name)}.png").write_bytes(to_png(draw))
+        (new / RESULTS).write_text(to_json(results), encoding="utf-8")
+        (new / "README.md").write_text(readme(results, list(drawn)), encoding="utf-8")
     return folder
 
 

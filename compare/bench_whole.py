@@ -1,10 +1,9 @@
 """The post's whole divergence to its end: every pair of so many mean outputs, tile by tile.
 
-A tile that is done is a line of a file, so a run that was stopped goes on.
+A tile that is done is a line of a file, so a run that was stopped goes on; tiles that other loops made
+(compare/compiled.py) are not taken up.
 """
 
-import hashlib
-import inspect
 import json
 import time
 from pathlib import Path
@@ -12,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from compare.compiled import _four, _s_log2_s, divergence_blocks
+from compare import compiled
 from compare.dyads import squares
 from compare.kernels import js_divergence
 from compare.progress import Progress
+from compare.provenance import file_sha256
 
 CHECKED = 4
 """Pairs of a tile that are compared with float64."""
@@ -27,7 +27,7 @@ def divergence_to_the_end(folder: Path, n: int, vocabulary: int, progress: Progr
     Two rows in different tiles are equal: `equal_rows` is their divergence.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"divergence-{n}-{vocabulary}-{kernel_sha256()[:12]}.jsonl"
+    file = folder / f"divergence-{n}-{vocabulary}-{file_sha256(Path(compiled.__file__))[:12]}.jsonl"
     done = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
     wanted = list(squares(n))
     outputs = drawn_outputs(n, vocabulary) if len(done) < len(wanted) else np.empty((0, 0), np.float32)
@@ -82,9 +82,3 @@ def drawn_outputs(n: int, vocabulary: int) -> np.ndarray:
         rows[:] = torch.from_numpy(logits).softmax(1).numpy()
     outputs[-1] = outputs[0]
     return outputs
-
-
-def kernel_sha256() -> str:
-    """Of the code that decides what a tile costs: tiles of other code are not taken up."""
-    source = "".join(inspect.getsource(loop.py_func) for loop in (_s_log2_s, _four, divergence_blocks))
-    return hashlib.sha256(source.encode()).hexdigest()

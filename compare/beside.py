@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from compare.atlas import kinds_of
 from compare.names import SLOPES
 from compare.provenance import file_sha256
 
@@ -31,8 +32,6 @@ def atlas_beside(place: Path) -> dict | None:
     path = place / "atlas" / "results.json"
     if not path.is_file():
         return None
-    from compare.atlas import kinds_of
-
     results = json.loads(path.read_text(encoding="utf-8"))
     atlas = results["atlas"]
     cells = kinds_of(pd.DataFrame(atlas["cells"]), atlas["theory"])

@@ -104,13 +104,11 @@ class Null(NamedTuple):
     sd: dict[str, float]
 
 
-def matched_null(
-    unit: Float[np.ndarray, "n width"], *, n_draws: int = NULL_DICTIONARIES, seed: int = 0
-) -> Null:
+def matched_null(unit: Float[np.ndarray, "n width"], *, seed: int = 0) -> Null:
     """Random dictionaries as large as this one, of the mean and covariance that it was drawn from."""
     rng = np.random.default_rng(seed)
     directions = matched(unit, rng)
-    drawn = [sums_of(directions.draw(len(unit), rng)).numbers for _ in range(n_draws)]
+    drawn = [sums_of(directions.draw(len(unit), rng)).numbers for _ in range(NULL_DICTIONARIES)]
     values = {name: np.array([one[name][0] for one in drawn]) for name in drawn[0]}
     return Null(
         {name: float(each.mean()) for name, each in values.items()},
@@ -118,18 +116,19 @@ def matched_null(
     )
 
 
-def shape_p(found: dict[str, float], null: Null, n_draws: int = NULL_DICTIONARIES) -> float:
+def shape_p(found: dict[str, float], null: Null) -> float:
     """p-value of the shape being that of random directions: smallest of the TESTED numbers', Bonferroni.
 
-    A number less the null's mean, over the null's spread between n_draws dictionaries, is Student's t.
+    A number less the null's mean, over the null's spread between dictionaries, is Student's t.
     """
-    p = [2 * stats.t.sf(abs(standardised(found[name], null, name, n_draws)), n_draws - 1) for name in TESTED]
+    distances = [abs(standardised(found[name], null, name)) for name in TESTED]
+    p = [2 * stats.t.sf(distance, NULL_DICTIONARIES - 1) for distance in distances]
     return float(min(1.0, len(TESTED) * min(p)))
 
 
-def standardised(value: float, null: Null, name: str, n_draws: int = NULL_DICTIONARIES) -> float:
+def standardised(value: float, null: Null, name: str) -> float:
     """A number less the null's mean, in the spread of such a difference; 0 where the null never varies."""
-    spread = null.sd[name] * (1 + 1 / n_draws) ** 0.5
+    spread = null.sd[name] * (1 + 1 / NULL_DICTIONARIES) ** 0.5
     return (value - null.mean[name]) / spread if spread > 0 else 0.0
 
 

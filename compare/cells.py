@@ -50,10 +50,6 @@ class Cells:
 
     seeds: int = 1
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row a cell."""
-        return self.table.copy()
-
     def to_results(self) -> dict[str, list[dict]]:
         """The keys `cells` and `difference_in_differences` of an arm in results.json."""
         cells = self.table.to_dict("records")

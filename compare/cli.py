@@ -104,8 +104,8 @@ def atlas(
     Example: cofire atlas -o reports/atlas
     """
     from compare.atlas import write_atlas
-    from compare.page import check_folder
     from compare.progress import step
+    from compare.results_file import check_folder
     from compare.toy_arms import explore_atlas
 
     check_folder(out)
@@ -181,8 +181,8 @@ def judge_evidence(
     """
     from compare.conclusion import conclude
     from compare.hypotheses import load
-    from compare.page import check_folder
     from compare.progress import step
+    from compare.results_file import check_folder
     from compare.run import ReportConfig, evidence_results
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed, "device": device})
@@ -358,8 +358,8 @@ def write_page(
     from compare.arms import known_by_toys
     from compare.conclusion import conclude
     from compare.hypotheses import load
-    from compare.page import check_folder
     from compare.progress import Timed, step
+    from compare.results_file import check_folder
     from compare.run import run
 
     check_folder(out)

@@ -66,16 +66,6 @@ class Contexts:
         self._join(touched, fresh_values, fresh_tokens, fresh_places)
         return self
 
-    def merge(self, other: "Contexts") -> "Contexts":
-        """Take in another run over other tokens of the stream."""
-        if other.n_features != self.n_features:
-            raise ValueError(
-                f"expected a run over {self.n_features} features, found {other.n_features}: merge runs of "
-                "one system."
-            )
-        self._join(np.arange(self.n_features), other._values, other._tokens, other._places)
-        return self
-
     def pool(self) -> "Contexts":
         """Take in what all processes read."""
         runs = zip(*map(ranks.gathered, (self._values, self._tokens, self._places)), strict=True)

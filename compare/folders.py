@@ -11,21 +11,25 @@ from pathlib import Path
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `folder` in the end; after an error none is left."""
+    """A folder to write into, which becomes `folder` in the end; after an error it is gone and an older
+    `folder` stays.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
     partial = folder.with_name(f"{_partial_prefix(folder)}{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    replaced = partial.with_name(f"{partial.name}-replaced")
     partial.mkdir()
     try:
         yield partial
-        replaced = partial.with_name(f"{partial.name}-replaced")
         if folder.exists():
             folder.rename(replaced)
         partial.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
     except BaseException:
+        if replaced.exists() and not folder.exists():
+            replaced.rename(folder)
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _partial_prefix(folder: Path) -> str:

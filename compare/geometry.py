@@ -56,9 +56,8 @@ def cosine_blocks(
 class Antipodal:
     """How many directions lie opposite another, and how many would by chance."""
 
-    threshold: float
     share: float
-    """Share of pairs with a cosine below the threshold."""
+    """Share of pairs with a cosine below THRESHOLD."""
 
     expected_share: float
     """The same under the covariance null."""
@@ -81,20 +80,18 @@ class Antipodal:
     """Sign-flip test: `excess` of pairs below -tau over pairs above +tau, `tau`, one-sided `p`."""
 
     def to_results(self) -> dict:
-        """The key `antipodal` of an arm in results.json; the caller adds names and measures to each pair."""
+        """The key `antipodal` of an arm in results.json, but for its pairs and variants."""
         return {
-            "threshold": self.threshold,
+            "threshold": THRESHOLD,
             "share": self.share,
             "expected_share": self.expected_share,
             "expected_share_beta": self.expected_share_beta,
             "expected_share_effective": self.expected_share_effective,
             "features_flagged": int(self.features["flagged"].sum()),
             "features_flagged_by": int(flag(self.features["p_covariance"].to_numpy(), method="by").sum()),
-            "features_flagged_beta": int(flag(self.features["p_beta"].to_numpy()).sum()),
             "features_flagged_parallel": int(self.features["flagged_parallel"].sum()),
             "asymmetry_excess": self.asymmetry["excess"],
             "asymmetry_p": self.asymmetry["p"],
-            "pairs": self.pairs.to_dict("records"),
         }
 
 
@@ -102,7 +99,6 @@ def antipodal(
     directions: Float[np.ndarray, "n width"],
     *,
     n_pairs: int = 100,
-    threshold: float = THRESHOLD,
     seed: int = 0,
     n_dictionaries: int = NULL_DICTIONARIES,
     flips: int = FLIPS,
@@ -111,8 +107,8 @@ def antipodal(
     unit = unit_rows(directions)
     n, width = unit.shape
     d_eff = effective_dimension(unit)
-    found = extremes(unit, threshold)
-    null = covariance_null(unit, threshold, np.random.default_rng(seed), n_dictionaries)
+    found = extremes(unit)
+    null = covariance_null(unit, np.random.default_rng(seed), n_dictionaries)
     features = pd.DataFrame({"partner": found.partner, "cosine": found.lowest})
     features["p_covariance"] = lower_tail_p(found.lowest, null.lowest)
     features["p_beta"] = lowest_cosine_p(found.lowest, n, float(width))
@@ -121,11 +117,10 @@ def antipodal(
     features["p_parallel"] = lower_tail_p(-found.highest, -null.highest)
     features["flagged_parallel"] = flag(features["p_parallel"].to_numpy())
     return Antipodal(
-        threshold=threshold,
         share=found.share,
         expected_share=null.share,
-        expected_share_beta=chance_below(threshold, float(width)),
-        expected_share_effective=chance_below(threshold, d_eff),
+        expected_share_beta=chance_below(float(width)),
+        expected_share_effective=chance_below(d_eff),
         features=features,
         pairs=most_antipodal(unit, n_pairs),
         asymmetry=sign_flip_test(unit, seed=seed, flips=flips),
@@ -141,11 +136,11 @@ class Extremes(NamedTuple):
 
     highest: Float[np.ndarray, " n"]
     share: float
-    """Of pairs below the threshold."""
+    """Of pairs below THRESHOLD."""
 
 
-def extremes(unit: Float[np.ndarray, "n width"], threshold: float) -> Extremes:
-    """Lowest and highest cosine of each feature, and the share of pairs below the threshold."""
+def extremes(unit: Float[np.ndarray, "n width"]) -> Extremes:
+    """Lowest and highest cosine of each feature, and the share of pairs below THRESHOLD."""
     n = len(unit)
     lowest, highest, partner = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.int64)
     count = 0
@@ -154,18 +149,18 @@ def extremes(unit: Float[np.ndarray, "n width"], threshold: float) -> Extremes:
         each = np.arange(len(block))
         partner[rows] = block.argmin(axis=1)
         lowest[rows] = block[each, partner[rows]]
-        count += int((block < threshold).sum())
+        count += int((block < THRESHOLD).sum())
         block[each, first + each] = -np.inf
         highest[rows] = block.max(axis=1)
     return Extremes(lowest, partner, highest, count / (n * (n - 1)))
 
 
 def covariance_null(
-    unit: Float[np.ndarray, "n width"], threshold: float, rng: np.random.Generator, n_dictionaries: int
+    unit: Float[np.ndarray, "n width"], rng: np.random.Generator, n_dictionaries: int
 ) -> Extremes:
     """The same of random dictionaries of this mean and covariance, one behind the other."""
     directions = matched(unit, rng)
-    drawn = [extremes(directions.draw(len(unit), rng), threshold) for _ in range(n_dictionaries)]
+    drawn = [extremes(directions.draw(len(unit), rng)) for _ in range(n_dictionaries)]
     lowest, partner, highest, share = zip(*drawn, strict=True)
     return Extremes(*map(np.concatenate, (lowest, partner, highest)), float(np.mean(share)))
 
@@ -175,9 +170,9 @@ def lower_tail_p(values: Float[np.ndarray, " n"], null: Float[np.ndarray, " draw
     return (1 + np.searchsorted(np.sort(null), values, side="right")) / (1 + len(null))
 
 
-def chance_below(threshold: float, dimension: float) -> float:
-    """Share of pairs of random directions with a cosine below the threshold."""
-    return float(cosine_cdf(np.float64([threshold]), dimension)[0])
+def chance_below(dimension: float) -> float:
+    """Share of pairs of random directions with a cosine below THRESHOLD."""
+    return float(cosine_cdf(np.float64([THRESHOLD]), dimension)[0])
 
 
 def lowest_cosine_p(

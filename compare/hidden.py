@@ -120,12 +120,12 @@ def beyond_null(unit: Float[np.ndarray, "n width"], seed: int) -> Float[np.ndarr
     return np.array([mine[name][0] - null[name][0] for name in TESTED])
 
 
-def power_of(shift: Float[np.ndarray, " tested"], null: Null, n_draws: int = NULL_DICTIONARIES) -> float:
+def power_of(shift: Float[np.ndarray, " tested"], null: Null) -> float:
     """Power of the test of shape against these shifts: at least that of the number which shows them best."""
-    df = n_draws - 1
+    df = NULL_DICTIONARIES - 1
     limit = stats.t.isf(LEVEL / 2 / len(TESTED), df)
     moved = zip(TESTED, shift, strict=True)
-    best = max(abs(standardised(null.mean[name] + by, null, name, n_draws)) for name, by in moved)
+    best = max(abs(standardised(null.mean[name] + by, null, name)) for name, by in moved)
     spread = (1 + limit**2 / (2 * df)) ** 0.5  # of t less the limit, Gaussian to first order
     return float(stats.norm.cdf((best - limit) / spread) + stats.norm.cdf((-best - limit) / spread))
 

@@ -1,4 +1,4 @@
-"""What runs over tokens: update() takes a batch, merge() another run, result() answers at any time.
+"""What runs over tokens: update() takes a batch, result() answers at any time.
 
 pool() takes in what all processes of a job read (compare/ranks.py); every one of them calls it. state() is
 all that a run holds and restore() takes it back, so that a pass can be interrupted (compare/reading.py).
@@ -71,20 +71,6 @@ class CoFiring:
         if self._n_waiting >= BUFFERED:
             self._full.append(Firings(*map(big_arrays.put_aside, _joined(self._waiting))))
             self._waiting, self._n_waiting = [], 0
-        return self
-
-    def merge(self, other: "CoFiring") -> "CoFiring":
-        """Take in another run over other tokens."""
-        if other.n_features != self.n_features:
-            raise ValueError(
-                f"expected a run over {self.n_features} features, found {other.n_features}: merge runs of "
-                "one system."
-            )
-        self._full += other._full
-        self._waiting += other._waiting
-        self._n_waiting += other._n_waiting
-        self._counts += other._counts
-        self._sums += other._sums
         return self
 
     def pool(self) -> "CoFiring":
@@ -172,15 +158,6 @@ class Covariance:
         centred = values - mean
         return self._join(len(values), mean.cpu(), (centred.T @ centred).cpu())
 
-    def merge(self, other: "Covariance") -> "Covariance":
-        """Take in another run over other tokens."""
-        if len(other.mean) != len(self.mean):
-            raise ValueError(
-                f"expected a run over {len(self.mean)} columns, found {len(other.mean)}: merge runs of one "
-                "system."
-            )
-        return self._join(other.count, other.mean, other._scatter) if other.count else self
-
     def pool(self) -> "Covariance":
         """Take in what all processes read."""
         counts, means, scatters = (
@@ -263,17 +240,6 @@ class MeanOutputs:
             sums += np.bincount(rows, values.astype(np.float64) ** power, 2 * self.n_features)
         self._base += probabilities.sum(0, dtype=np.float64)
         self.n_tokens += len(outputs)
-        return self
-
-    def merge(self, other: "MeanOutputs") -> "MeanOutputs":
-        """Take in another run over other tokens."""
-        shape, found = ((run.n_features, len(run._base)) for run in (self, other))
-        if found != shape:
-            raise ValueError(f"expected sums of shape {shape}, found {found}: merge runs of one system.")
-        self._totals += other._totals
-        self._weights += other._weights
-        self._base += other._base
-        self.n_tokens += other.n_tokens
         return self
 
     def pool(self) -> "MeanOutputs":

@@ -225,7 +225,9 @@ def matched_density(
 def _half(d: float | int) -> float:
     """The shape (d - 1) / 2 that both sides of the beta distribution have."""
     if d <= 1:
-        raise ValueError(f"expected a dimension above 1, found {d}: on a line every cosine is 1 or -1.")
+        raise ValueError(
+            f"expected a dimension above 1, found {d}: give directions that span a plane or more."
+        )
     return (d - 1) / 2
 
 

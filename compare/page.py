@@ -7,7 +7,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
     run: {command, seed, config: {name: value}, versions: {package: version}, inputs: {file: sha256}
           [, code: sha256]}
     hypotheses: {file, sha256, margin, gates: {name: value}, not_run: [ids]}   added by hypotheses.judge
-    models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}}]
+    models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}
+              [, versions: {package: version}]}]
         a language model has bits_per_byte, unigram, bigram and trigram (bits per byte as well), an SAE
         explained_variance, l0, dead_share, loss_recovered [, agreement, agreement_null]
     arms: [{name, group: "toy" | "real" | "control", control_of: name of an arm | null, note,
@@ -18,21 +19,25 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             spread: {similarity_sd, cooccurrence_sd},
             cells: [see below], centred: {mean_cosine, d_eff, cells: with the mean direction taken out},
             difference_in_differences: [see below],
-            regression: [{cooccurrence, similarity, effects, term, sd, reliability, estimate, se, se_dyadic,
-                          se_naive, low, high, p, df}],    sd of the term's measures over pairs
+            regression: [{cooccurrence, similarity, effects, term, sd, reliability, estimate, se, se_default,
+                          se_dyadic, se_naive, low, high, p, p_below, p_above, df}],
+                          sd of the term's measures over pairs; se is what low, high and p rest on: se_default
+                          of one seed, the spread of several
             by_seed: [{seed, quantity, mean, se, low, high}]               only where there are several,
             reliability: {co, sim, noise}: of log_odds and js_split over pairs,
-            antipodal: {threshold, share, expected_share, expected_share_beta, features_flagged,
-                        features_flagged_by, features_flagged_parallel, asymmetry_p,
+            antipodal: {threshold, share, expected_share, expected_share_beta, expected_share_effective,
+                        features_flagged, features_flagged_by, features_flagged_parallel, asymmetry_excess,
+                        asymmetry_p,
                         variants: [{variant, n_features, share, expected_share, features_flagged,
                                     features_flagged_by, asymmetry_p}],   none in controls
-                        pairs: [{i, j, cosine, cofired, expected, phi, similarity, promotes_i: [tokens],
-                                 contexts_i: [{before, token, after}], and the same of j}]},
+                        pairs: [{seed, i, j, cosine, fired_i, fired_j, cofired, expected, phi, similarity,
+                                 promotes_i: [tokens], contexts_i: [{before, token, after}], promotes_j,
+                                 contexts_j}]},
             causal: {n_features, effect_size, n_ablated, undone, with_cosine, with_outputs, with_cooccurrence,
                      with_logits, logits_with_cosine}    correlations over pairs; may be left out,
-            blob: {mean, mean_floor, mean_square, mean_square_se, welch_bound, random_mean_square,
-                   matched_mean_square, kurtosis, kurtosis_se, random_kurtosis, matched_kurtosis, shape_p,
-                   null_mean, null_sd, null_share,
+            blob: {n_features, width, d_eff, mean, mean_floor, mean_square, mean_square_se, welch_bound,
+                   random_mean_square, matched_mean_square, kurtosis, kurtosis_se, random_kurtosis,
+                   matched_kurtosis, shape_p, null_mean, null_sd, null_share,
                    within: [{t, share, se, expected, expected_effective, expected_matched, matched_sd}]},
                                                                            may be left out
             shape: [{name, mean, se, low, high, df, p_below, p_above}]     numbers that claims can be about,
@@ -66,7 +71,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
                recovery, low, high, gap, gap_low, gap_high, bias, noise, frequency, drift, undefined}]}
                                                                            may be left out
     comparison: [{toy, real, term, problem: str | null, toy_mean, toy_reliability, real_mean,
-                  real_reliability, mean, se, low, high, df}]    may be left out; numbers if no problem
+                  real_reliability, mean, se, low, high, df, p_below, p_above}]
+                                                            may be left out; numbers if no problem
     verdicts: [{arm, group, id, statement, claim, overall: bool, headline: bool, verdict, reason, p,
                p_against}]                                                 added by judge
 
@@ -81,11 +87,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
 tests/example_results.py builds a complete example.
 """
 
-import json
-import math
-import os
 import re
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -94,6 +96,8 @@ from typing import TYPE_CHECKING
 from compare import figures, names, wording
 from compare.beside import by_test, by_world
 from compare.explorer import explorer_data
+from compare.folders import whole_folder
+from compare.results_file import RESULTS, check_folder, from_json, to_json
 from compare.sae_bias import by_sae
 from compare.sections import Tables, drawings, shown, tables
 from compare.tables_geometry import hidden_sentences
@@ -105,9 +109,6 @@ if TYPE_CHECKING:
 TEMPLATE, STYLE, PAGE = "report.html.j2", "report.css", "index.html"
 SCRIPTS = ("vendor/plotly-basic.min.js", "templates/report.js")
 """Written into the page, which asks nothing of any network."""
-
-WORDS = ("problem", "control_of", "claim", "verdict", "reason", "best")
-"""Keys of results whose value is text or nothing."""
 
 PICTURES = ("cells",)
 """Figures that lie beside the page as PNG as well."""
@@ -121,79 +122,18 @@ def write_report(results: dict, folder: Path) -> Path:
     """
     folder = Path(folder)
     check_folder(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    text = to_json(results)
-    results = from_json(text)
-    made = tables(results)
-    for name, table in made.items():
-        table.to_csv(unfinished / f"{name}.csv", index=False, lineterminator="\n")
-    (unfinished / "results.json").write_text(text, encoding="utf-8")
-    (unfinished / PAGE).write_text(render(results, made), encoding="utf-8")
-    for name, draw in drawings(results, made):
-        if name in PICTURES:
-            (unfinished / f"{name}.png").write_bytes(figures.to_png(draw))
-    replace_folder(folder, unfinished)
+    with whole_folder(folder) as new:
+        text = to_json(results)
+        results = from_json(text)
+        made = tables(results)
+        for name, table in made.items():
+            table.to_csv(new / f"{name}.csv", index=False, lineterminator="\n")
+        (new / RESULTS).write_text(text, encoding="utf-8")
+        (new / PAGE).write_text(render(results, made), encoding="utf-8")
+        for name, draw in drawings(results, made):
+            if name in PICTURES:
+                (new / f"{name}.png").write_bytes(figures.to_png(draw))
     return folder / PAGE
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse to replace what is not a report, and a place where none can be written; worth asking before the
-    work that a report takes.
-    """
-    above = next(one for one in folder.absolute().parents if one.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise ValueError(
-            f"expected a folder to write {folder.name} in, found {above}, which is none: name another --out."
-        )
-    is_report = (folder / "results.json").is_file()
-    if folder.is_file() or (folder.exists() and not is_report and any(folder.iterdir())):
-        raise ValueError(
-            f"expected a new folder or a report, found something else at {folder}: name another --out."
-        )
-
-
-def replace_folder(folder: Path, new: Path) -> None:
-    """Put a finished folder in the place of an old one."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def to_json(results: dict) -> str:
-    """JSON with one line for each list of numbers; NaN becomes null."""
-    text = json.dumps(without_nan(results), indent=1, allow_nan=False, ensure_ascii=False)
-    lists = r"\[\n([^\[\]{}\"]*)\n *\]"  # JSON has no bare line break inside a string
-    return re.sub(lists, lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
-
-
-def without_nan(value: object) -> object:
-    """The same, undefined numbers as None."""
-    if isinstance(value, dict):
-        return {key: without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def from_json(text: str) -> dict:
-    """The results that to_json made this text of: null is NaN again where a number belongs."""
-    found = json.loads(text)
-    return {key: value if key == "run" else with_nan(value) for key, value in found.items()}
-
-
-def with_nan(value: object) -> object:
-    """The same, None as NaN but where the key names WORDS."""
-    if isinstance(value, dict):
-        return {key: one if key in WORDS else with_nan(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [with_nan(one) for one in value]
-    return math.nan if value is None else value
 
 
 def render(results: dict, made: Tables) -> str:

@@ -102,7 +102,7 @@ def permute(
         )
     if isinstance(permutations, int):
         if permutations < 1:
-            raise ValueError(f"expected 1 permutation or more, found {permutations}: 999 is usual.")
+            raise ValueError(f"expected 1 permutation or more, found {permutations}: ask for 999.")
         rng = np.random.default_rng(seed)
         orders = rng.permuted(np.tile(np.arange(len(alive)), (permutations, 1)), axis=1)
     else:
@@ -188,7 +188,9 @@ def _alive(prepared: Prepared) -> np.ndarray:
     """Features with pairs, or ValueError where they are too few."""
     alive = np.flatnonzero(prepared.is_alive)
     if len(alive) < 4:
-        raise ValueError(f"expected 4 features or more with pairs, found {len(alive)}: nothing to permute.")
+        raise ValueError(
+            f"expected 4 features or more with pairs, found {len(alive)}: widen the mask or lower min_count."
+        )
     return alive
 
 

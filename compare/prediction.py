@@ -37,9 +37,7 @@ MAX_TRAIN = 100_000
 """At most so many training pairs, drawn at random: more change no rule's levels visibly."""
 
 
-def rule_results(
-    seeds: Sequence[tuple[Evidence, PairTable, str]], *, max_features: int = MAX_FEATURES, seed: int = 0
-) -> dict:
+def rule_results(seeds: Sequence[tuple[Evidence, PairTable, str]], *, seed: int = 0) -> dict:
     """Every rule's scores in one arm (see compare/page.py): of each seed its Evidence, pairs, similarity.
 
     `best` is the rule, the reference apart, of highest r2, and None where no rule's r2 is above 0 by its
@@ -48,9 +46,9 @@ def rule_results(
     scores, counts = [], []
     for number, (evidence, table, similarity) in enumerate(seeds):
         chosen = np.arange(table.n)
-        if table.n > max_features:
+        if table.n > MAX_FEATURES:
             rng = np.random.default_rng(seed)
-            chosen = np.sort(rng.choice(table.n, max_features, replace=False))
+            chosen = np.sort(rng.choice(table.n, MAX_FEATURES, replace=False))
         if len(chosen) < 4 * FOLDS:
             problem = f"{len(chosen)} features are too few for {FOLDS} folds of 4"
             return {"problem": problem, "n_features": len(chosen), "n_pairs": 0} | NO_SCORES
@@ -80,8 +78,6 @@ def held_out(
     mask: Bool[np.ndarray, "n n"],
     *,
     rules: Mapping[str, Rule] = RULES,
-    folds: int = FOLDS,
-    max_train: int = MAX_TRAIN,
     seed: int = 0,
 ) -> pd.DataFrame:
     """A row for each held-out pair: i, j, fold, its cosine, the training mean, and every rule's prediction.
@@ -92,21 +88,19 @@ def held_out(
     would else be beaten by any that does not, whatever the two know.
     """
     n = len(cosine)
-    if n < 4 * folds:
+    if n < 4 * FOLDS:
         raise ValueError(
-            f"expected {4 * folds} features or more for {folds} folds, found {n}: lower folds or min_count."
+            f"expected {4 * FOLDS} features or more for {FOLDS} folds, found {n}: lower min_count."
         )
     rng = np.random.default_rng(seed)
-    fold = rng.permutation(np.arange(n) % folds)
+    fold = rng.permutation(np.arange(n) % FOLDS)
     parts = []
-    for k in range(folds):
+    for k in range(FOLDS):
         inside, outside = (_pairs(np.flatnonzero(part), mask) for part in (fold == k, fold != k))
         if min(len(inside[0]), len(outside[0])) == 0:
-            raise ValueError(
-                f"expected pairs in every fold, found none in fold {k + 1}: lower folds or min_count."
-            )
-        if len(outside[0]) > max_train:
-            kept = rng.choice(len(outside[0]), max_train, replace=False)
+            raise ValueError(f"expected pairs in every fold, found none in fold {k + 1}: lower min_count.")
+        if len(outside[0]) > MAX_TRAIN:
+            kept = rng.choice(len(outside[0]), MAX_TRAIN, replace=False)
             outside = tuple(index[kept] for index in outside)
         train, test = (_frame(measures, index) for index in (outside, inside))
         known = cosine[outside].astype(np.float64)

@@ -20,6 +20,7 @@ from compare import (
     figures_rules,
     figures_seeds,
 )
+from compare.atlas import drawings as atlas_drawings
 from compare.beside import atlas_tables, calibration_tables
 from compare.names import SLOPES, pair_name
 from compare.sae_bias import bias_table
@@ -133,9 +134,7 @@ def draw_calibration(made: Tables) -> Iterator[Drawing]:
 
 def draw_atlas(made: Tables) -> Iterator[Drawing]:
     """Phase diagrams and the deciding cell."""
-    from compare.atlas import drawings  # it writes folders as the page does, and so imports the page
-
-    for name, draw in drawings(made["atlas_points"], made["atlas_cells"]):
+    for name, draw in atlas_drawings(made["atlas_points"], made["atlas_cells"]):
         yield f"atlas: {name}", draw
 
 

@@ -214,7 +214,7 @@ def curve_of(given: Material, *, permutations: int = 199, seed: int = 0) -> Curv
             f"expected {FEWEST} features or more, found {n}: lower min_count or read more tokens."
         )
     if permutations < 19:
-        raise ValueError(f"expected 19 permutations or more, found {permutations}: 199 are usual.")
+        raise ValueError(f"expected 19 permutations or more, found {permutations}: ask for 199.")
     measures = {**given.cosines, **given.cooccurrences, **given.similarities, **given.covariates}
     above = np.triu_indices(n, 1)
     for name, values in measures.items():

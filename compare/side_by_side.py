@@ -1,17 +1,16 @@
 """Two reports side by side: what was run differently, and what came out differently."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pandas as pd
 
 from compare import figures
 from compare.cells import difference
-from compare.page import PAGE, STYLE, check_folder, environment, inline, replace_folder, to_json
+from compare.folders import whole_folder
+from compare.page import PAGE, STYLE, environment, inline
 from compare.provenance import file_sha256
-
-RESULTS = "results.json"
+from compare.results_file import RESULTS, check_folder, to_json
 
 
 def compare_reports(first: Path, second: Path, folder: Path) -> Path:
@@ -20,16 +19,13 @@ def compare_reports(first: Path, second: Path, folder: Path) -> Path:
     runs = [load_report(path) for path in (first, second)]
     cells = compare_cells(*runs)
     settings = compare_settings(*runs)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    cells.to_csv(unfinished / "cells.csv", index=False, lineterminator="\n")
-    settings.to_csv(unfinished / "settings.csv", index=False, lineterminator="\n")
     sources = [{"folder": str(path), "sha256": file_sha256(path / RESULTS)} for path in (first, second)]
     numbers = {"format": 1, "compared": sources, "cells": cells.to_dict("records")}
-    (unfinished / RESULTS).write_text(to_json(numbers), encoding="utf-8")
-    (unfinished / PAGE).write_text(render(sources, runs, cells, settings), encoding="utf-8")
-    replace_folder(folder, unfinished)
+    with whole_folder(folder) as new:
+        cells.to_csv(new / "cells.csv", index=False, lineterminator="\n")
+        settings.to_csv(new / "settings.csv", index=False, lineterminator="\n")
+        (new / RESULTS).write_text(to_json(numbers), encoding="utf-8")
+        (new / PAGE).write_text(render(sources, runs, cells, settings), encoding="utf-8")
     return folder / PAGE
 
 

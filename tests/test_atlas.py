@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from example_results import example_results
 
 from compare.anchors import (
     IN,
@@ -171,19 +172,6 @@ def test_near_the_table_worlds_are_others_than_the_grids():
     assert not worlds[0] & worlds[1]
 
 
-def test_a_stopped_atlas_goes_on_with_what_it_has(tmp_path, monkeypatch):
-    tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=2, steps=5)
-    points = [replace(tiny, reconstruction_share=share) for share in (0.5, 1.0)]
-    monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": points})
-    found = list(explore(0, tmp_path))
-    stays, goes = tmp_path.iterdir()
-    made = stays.stat().st_mtime_ns
-    goes.unlink()
-    assert list(explore(0, tmp_path)) == found
-    assert set(tmp_path.iterdir()) == {stays, goes}
-    assert stays.stat().st_mtime_ns == made
-
-
 class Here:
     """In the place of processes: each call is made here, and `sent` says how many were."""
 
@@ -202,6 +190,20 @@ class Here:
         for each in zip(*values, strict=True):
             Here.sent += 1
             yield call(*each)
+
+
+def test_a_stopped_atlas_goes_on_with_what_it_has(tmp_path, monkeypatch):
+    tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=2, steps=5)
+    points = [replace(tiny, reconstruction_share=share) for share in (0.5, 1.0)]
+    monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": points})
+    monkeypatch.setattr(toy_atlas, "ProcessPoolExecutor", Here)
+    found = list(explore(0, tmp_path))
+    stays, goes = tmp_path.iterdir()
+    made = stays.stat().st_mtime_ns
+    goes.unlink()
+    assert list(explore(0, tmp_path)) == found
+    assert set(tmp_path.iterdir()) == {stays, goes}
+    assert stays.stat().st_mtime_ns == made
 
 
 def test_only_points_that_are_missing_go_to_processes_and_none_start_where_all_are_kept(
@@ -291,10 +293,15 @@ def test_the_command_writes_the_atlas(tmp_path, monkeypatch, capsys):
     parts = {"phase": [tiny], "deciding cell": [deciding], "two in one": [two], "size": [tiny]}
     monkeypatch.setattr(toy_atlas, "slices", lambda seed: parts)
     monkeypatch.setattr(toy_atlas, "anchor_runs", lambda seed: few_features()[:1])
+    monkeypatch.setattr(toy_atlas, "ProcessPoolExecutor", Here)
     monkeypatch.setattr("toy.energy.flip_share", lambda two: 0.6)
+    scores = example_results()["measures"]
+    monkeypatch.setattr("compare.toy_arms.measures_on_toys", lambda config, step: scores)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         app(["atlas", "-o", "atlas", "--quiet"])
     assert stopped.value.code == 0
     assert "Two exclusive features" in capsys.readouterr().out
-    assert len(json.loads((tmp_path / "atlas" / "results.json").read_text())["run"]["toy_sha256"]) == 64
+    results = json.loads((tmp_path / "atlas" / "results.json").read_text())
+    assert len(results["run"]["toy_sha256"]) == 64
+    assert results["measures"] == scores

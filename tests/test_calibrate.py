@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic import planted_system
+from worlds import WORLDS, World
 
 from compare.calibration import (
     SLOPES,
-    WORLDS,
     MatchedWorld,
-    World,
     calibrate,
     calibrate_evidence,
     cosines,

@@ -15,7 +15,7 @@ from compare.arms import configs
 from compare.config import make_config
 from compare.evidence import measure
 from compare.hypotheses import judge, load
-from compare.page import to_json
+from compare.results_file import to_json
 
 TOY = """
 n_features = 24

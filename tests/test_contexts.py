@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from one_job import as_one_job
 from synthetic import Batch
 
 from compare.contexts import AFTER, BEFORE, NONE, TOP, Contexts
@@ -53,11 +54,12 @@ def test_how_whole_sequences_are_batched_changes_nothing(size):
         np.testing.assert_array_equal(one, other)
 
 
-def test_two_runs_merged_are_one_run():
+def test_what_processes_pool_is_one_run(monkeypatch):
     parts = list(cut(60))
-    merged = read(parts[:1]).merge(read(parts[1:]))
-    for one, other in zip(merged.result(), read(parts).result(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    shares = [lambda k=k: read(parts[k::3]).pool().result() for k in range(3)]
+    for found in as_one_job(shares, monkeypatch):
+        for one, other in zip(found, read(parts).result(), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_of_equal_activations_the_earliest_are_kept():
@@ -69,12 +71,10 @@ def test_of_equal_activations_the_earliest_are_kept():
     assert contexts.result()[1][0, :, BEFORE].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_runs_and_batches_that_do_not_fit_are_refused():
+def test_a_batch_that_does_not_fit_is_refused():
     activations, tokens, sequences = world()
     with pytest.raises(ValueError, match="expected 240 token ids, found 3"):
         Contexts(5).update(*fired(activations), tokens[:3], sequences, 0)
-    with pytest.raises(ValueError, match="expected a run over 5 features, found 4"):
-        Contexts(5).merge(Contexts(4))
 
 
 class Reads:

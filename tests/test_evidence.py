@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from synthetic import Batch, LinearSystem, Recorded, csr, planted_system
 
 from compare.evidence import ARRAYS, LARGE, MANIFEST, VOCABULARY, Evidence, measure
+from compare.folders import whole_folder
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +191,22 @@ def test_a_run_that_failed_leaves_nothing_behind(evidence, tmp_path, monkeypatch
     with pytest.raises(OSError, match="disk full"):
         evidence.save(tmp_path / "e")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_older_folder_comes_back_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def refuse_the_new(path, target):
+        if target == tmp_path / "e" and not path.name.endswith("-replaced"):
+            raise OSError("disk full")
+        return rename(path, target)
+
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "old").write_text("")
+    monkeypatch.setattr(Path, "rename", refuse_the_new)
+    with pytest.raises(OSError, match="disk full"), whole_folder(tmp_path / "e") as new:
+        (new / "new").write_text("")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["e", "e/old"]
 
 
 def test_what_a_killed_run_left_goes_away_and_a_living_one_keeps_its_own(evidence, tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from one_job import as_one_job
 
 import compare.big_arrays
 import compare.kernels
@@ -62,17 +63,18 @@ def test_means_are_distributions_and_a_dead_feature_has_zeros():
     assert not means[:, -1].any()
 
 
-def test_two_runs_merged_are_one_run():
-    whole = read(cut([100]), fresh())
+def test_what_processes_pool_is_one_run(monkeypatch):
+    whole = [one.result() for one in read(cut([100]), fresh())]
     parts = list(cut([30, 70]))
-    merged = [
-        one.merge(other)
-        for one, other in zip(read(parts[:1], fresh()), read(parts[1:], fresh()), strict=True)
-    ]
-    for one, other in zip(whole, merged, strict=True):
-        for expected, found in zip(one.result(), other.result(), strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
-    np.testing.assert_array_equal(whole[0].result().cofiring, merged[0].result().cofiring)
+
+    def of(*mine):
+        return lambda: [one.pool().result() for one in read(mine, fresh())]
+
+    for found in as_one_job([of(parts[0]), of(parts[1]), of()], monkeypatch):
+        for expected, pooled in zip(whole, found, strict=True):
+            for one, other in zip(expected, pooled, strict=True):
+                np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-9)
+        np.testing.assert_array_equal(found[0].cofiring, whole[0].cofiring)
 
 
 def test_counting_goes_on_when_the_buffer_has_been_emptied():
@@ -113,10 +115,15 @@ def test_covariance_is_numpys_however_the_tokens_are_cut_and_far_from_zero(cuts)
     np.testing.assert_allclose(covariance, np.cov(values.numpy().T, ddof=0), rtol=1e-9)
 
 
-def test_covariances_merge():
+def test_covariances_of_processes_are_pooled_also_where_one_read_nothing(monkeypatch):
     values = torch.randn(100, 3, generator=torch.Generator().manual_seed(2)) * 5 + 3
-    merged = Covariance(3).update(values[:17]).merge(Covariance(3).update(values[17:])).merge(Covariance(3))
-    np.testing.assert_allclose(merged.result()[1], np.cov(values.numpy().T, ddof=0), rtol=1e-6)
+
+    def of(part):
+        return lambda: Covariance(3).update(part).pool().result()
+
+    for mean, covariance in as_one_job([of(values[:17]), of(values[17:]), of(values[:0])], monkeypatch):
+        np.testing.assert_allclose(mean, values.double().mean(0).numpy(), rtol=1e-6)
+        np.testing.assert_allclose(covariance, np.cov(values.numpy().T, ddof=0), rtol=1e-6)
 
 
 def test_the_covariance_of_nothing_is_undefined():
@@ -141,12 +148,3 @@ def test_a_refused_batch_changes_nothing():
     after = [*cofiring.result(), *means.result(), *covariance.result()]
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [(CoFiring(2), CoFiring(3)), (Covariance(2), Covariance(3)), (MeanOutputs(2, 4), MeanOutputs(2, 5))],
-)
-def test_runs_of_different_systems_do_not_merge(one, other):
-    with pytest.raises(ValueError, match="merge runs of one system"):
-        one.merge(other)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from worlds import World
 
-from compare.calibration import World
 from compare.permutation import mantel_moments, permute
 
 REFERENCE = Path(__file__).parent / "reference"

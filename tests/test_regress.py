@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 import torch
+from worlds import World
 
 import compare.dyads
-from compare.calibration import World
 from compare.regress import dyadic_ols, fit
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -3,16 +3,20 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from example_results import example_results
 
+import compare.page
 from compare import wording
 from compare.hypotheses import judge, load
-from compare.page import check_folder, from_json, quantity, render, to_json, typographic, write_report
+from compare.page import quantity, render, typographic, write_report
+from compare.results_file import check_folder, from_json, to_json
 from compare.sections import tables
 
+REPORTS = Path(__file__).parents[1] / "reports"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -158,6 +162,21 @@ def test_results_are_valid_json_without_nan_and_come_back_equal(folder, judged):
         "a": [1.0, None],
         "b": "[ 1,\n 2 ]",
     }
+
+
+def keys_of(value):
+    """Every key of the results whose keys are words of the schema, not names that a run gave."""
+    given = {"config", "versions", "inputs", "quality", "gates", "files", "quantiles", "shares", "atlas"}
+    if isinstance(value, list):
+        return set().union(*map(keys_of, value))
+    if not isinstance(value, dict):
+        return set()
+    return set(value).union(*(keys_of(one) for name, one in value.items() if name not in given))
+
+
+def test_the_schema_names_every_key_of_the_committed_report():
+    results = json.loads((REPORTS / "default/results.json").read_text(encoding="utf-8"))
+    assert keys_of(results) - set(re.findall(r"\w+", compare.page.__doc__)) == set()
 
 
 def test_the_same_results_give_the_same_bytes_from_memory_and_from_disk(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from example_results import example_results
 
 from compare.hypotheses import judge, load
-from compare.page import to_json
+from compare.results_file import to_json
 from compare.side_by_side import compare_reports
 
 

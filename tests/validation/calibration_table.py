@@ -1,7 +1,8 @@
 """Size and power of the tests in every world: `python tests/validation/calibration_table.py [replicates]`.
 
-Writes reports/calibration/worlds.csv: share of replicates in which each test rejects at 5 %, with 99
-permutations a replicate. 500 replicates take about a quarter of an hour on one core.
+Writes reports/calibration/worlds.csv: of the worlds of tests/worlds.py the share of replicates in which
+each test rejects at 5 %, with 99 permutations a replicate. 500 replicates take about a quarter of an hour on
+one core.
 """
 
 import sys
@@ -10,7 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from compare.calibration import WORLDS, World, calibrate
+from compare.calibration import calibrate
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from worlds import WORLDS, World
 
 TABLE = Path(__file__).parents[2] / "reports/calibration/worlds.csv"
 CONFOUNDED = World(confounding=0.5)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,9 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from compare.calibration import World
 from compare.permutation import permute
 from compare.regress import fit
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from worlds import World
 
 HERE = Path(__file__).parent
 STORED = HERE / "r_results.json"
