@@ -1,6 +1,6 @@
 """What a regression over pairs found: estimates, covariances of every kind, tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,14 @@ class Fit:
         used = w != 0  # a NaN of a term that is not asked for stays out
         variance = self._variance(w.to_numpy(), kind)
         return float(w[used] @ self.params[used]), float(np.sqrt(variance)) if variance >= 0 else float("nan")
+
+    def wald(self, terms: Sequence[str], kind: str = "default") -> tuple[float, float]:
+        """F and its p-value for all these terms being 0; a spline's columns of curvature, say."""
+        terms = list(terms)
+        covariance = self.cov(kind).loc[terms, terms].to_numpy()
+        estimates = self.params[terms].to_numpy()
+        statistic = float(estimates @ np.linalg.solve(covariance, estimates)) / len(terms)
+        return statistic, float(stats.f.sf(statistic, len(terms), self.df_of(kind)))
 
     def _variance(self, w: np.ndarray, kind: str) -> float:
         """Variance of w'params."""
