@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
+from worlds import World
 
-from compare.calibration import World
 from compare.regress import dyadic_ols, fit
 from compare.shapes import levels, spline, times
 
