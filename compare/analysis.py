@@ -11,7 +11,7 @@ from jaxtyping import Float
 from compare.battery import AS_PUBLISHED, CAUSAL, DEFAULT, SPECIFICATIONS, TRUE, WITH_NULLS, Specification
 from compare.blob import GROUPS, NULL_DICTIONARIES, Blob, blob, matched_null
 from compare.causes import causal_results
-from compare.cells import Cells, combine_seeds, measure_cells
+from compare.cells import Cells, beside_the_average, combine_seeds, measure_cells
 from compare.evidence import Evidence
 from compare.examples import Levels, example_pairs
 from compare.excess import combine_nulls, null_slopes
@@ -19,7 +19,7 @@ from compare.fitted import Fit
 from compare.geometry import Antipodal, antipodal, unit_rows
 from compare.hidden import hidden
 from compare.measures import DIRECTIONS, cooccurrence_level, similarity_level
-from compare.names import SLOPES
+from compare.names import DIFFERENCE
 from compare.nulls import cosine_density, effective_dimension, matched_density
 from compare.opposites import (
     beyond_parallel,
@@ -35,9 +35,6 @@ from compare.regress import fit
 from compare.reliability import Reliability, reliabilities
 from compare.seeds import numbers, seed_rows, seeds_together, slope
 from compare.sensitivity import curve_results
-
-DIFFERENCE = "sim - co"
-"""Name of the slope on similarity less that on co-occurrence, both in cosines per standard deviation."""
 
 MAP_BINS = 80
 MAP_LIMITS = (-1.0, 1.0, 1 - float(np.log(2)), 1.0)
@@ -201,7 +198,12 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
         d_eff,
         similarity,
         measure_cells(table.cosine, *levels, table.mask, d_eff=d_eff),
-        measure_cells(centred @ centred.T, *levels, table.mask, d_eff=effective_dimension(centred)),
+        measure_cells(
+            beside_the_average(centred @ centred.T, table.mask),
+            *levels,
+            table.mask,
+            d_eff=effective_dimension(centred),
+        ),
         fits,
         antipodal(directions, n_pairs=N_LISTED, seed=choices.seed),
         pair_map(table, *AS_PUBLISHED[:2], bins=MAP_BINS, limits=MAP_LIMITS),
@@ -253,33 +255,33 @@ def regression_rows(seeds: Sequence[Seed], reliable: Sequence[Reliability]) -> l
     """A row for each specification and slope, then one for how much more similarity does than co-occurrence.
 
     `sd` is that of the slope's measures over pairs, averaged over seeds: estimate x sd is in cosines.
-    `reliability` is that of what the regression has of them, NaN where it is not known.
+    `sd_true` is the same without their noise, `reliability` that of what the regression has of them, both NaN
+    where the noise is not known; of the difference the lower reliability.
     """
     rows = []
     for one in seeds[0].fits:
         fits = [seed.fits[one] for seed in seeds]
         deviations = [deviations_of(seed, one) for seed in seeds]
+        known = [
+            each.of_slopes(one.cooccurrence, one.similarity, dict(fit.left), sd)
+            for each, fit, sd in zip(reliable, fits, deviations, strict=True)
+        ]
+        share, sd_true = (mean_of([each[k] for each in known]) for k in (0, 1))
+        sd = mean_of(deviations)
         for term in fits[0].params.index.drop("const", errors="ignore"):
-            sd = float(np.mean([each.get(term, np.nan) for each in deviations]))
-            row = one._asdict() | {
-                "term": term,
-                "sd": sd,
-                "reliability": share_of(seeds, reliable, one, term),
-            }
-            rows.append(row | slope(fits, [{term: 1.0}] * len(fits)))
+            row = {"term": term, "sd": sd.get(term, np.nan), "sd_true": sd_true.get(term, np.nan)}
+            row["reliability"] = share.get(term, np.nan)
+            rows.append(one._asdict() | row | slope(fits, [{term: 1.0}] * len(fits)))
+        lower = min(share["sim"], share["co"], key=lambda each: np.nan_to_num(each, nan=-1))
+        row = {"term": DIFFERENCE, "sd": 1.0, "sd_true": 1.0, "reliability": lower}
         weights = [{"sim": each["sim"], "co": -each["co"]} for each in deviations]
-        row = one._asdict() | {"term": DIFFERENCE, "sd": 1.0}
-        row["reliability"] = share_of(seeds, reliable, one, DIFFERENCE)
-        rows.append(row | slope(fits, weights))
+        rows.append(one._asdict() | row | slope(fits, weights))
     return rows
 
 
-def share_of(seeds: Sequence[Seed], reliable: Sequence[Reliability], one: Specification, term: str) -> float:
-    """Reliability of what a slope is on, averaged over seeds."""
-    if term not in (*SLOPES, DIFFERENCE):
-        return float("nan")
-    pairs = zip(seeds, reliable, strict=True)
-    return float(np.mean([known.of_slope(*one[:2], term, seed.fits[one].left) for seed, known in pairs]))
+def mean_of(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Each named number's mean over seeds."""
+    return {name: float(np.mean([each[name] for each in numbers])) for name in numbers[0]}
 
 
 def deviations_of(seed: Seed, one: Specification) -> dict[str, float]:

@@ -106,6 +106,15 @@ def measure_cells(
     return Cells(table, pd.DataFrame(differences), d_eff)
 
 
+def beside_the_average(
+    cosine: Float[np.ndarray, "n n"], mask: Bool[np.ndarray, "n n"]
+) -> Float[np.ndarray, "n n"]:
+    """Cosines less their mean over pairs: without their mean direction, n directions of no meaning have
+    -1 / (n - 1).
+    """
+    return cosine - cosine[mask].mean(dtype=np.float64)
+
+
 def covariance_of_means(
     values: Shaped[np.ndarray, "n n"], members: Sequence[Bool[np.ndarray, "n n"]], fitted: Sequence[int]
 ) -> Float[np.ndarray, "cells cells"]:
@@ -126,9 +135,8 @@ def problem_of(cell: Bool[np.ndarray, "n n"]) -> str | None:
     """Why a cell (upper triangle) has no error, in words; None where it has one."""
     if not cell.any():
         return "no pair falls into this cell"
-    degree = cell.sum(0) + cell.sum(1)
-    if degree.max() == cell.sum():
-        return "all pairs of this cell share one feature"
+    if degrees_of_freedom(cell) < 1:
+        return "one feature has all pairs of this cell, or nearly all"
     return None
 
 

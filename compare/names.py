@@ -49,6 +49,9 @@ TESTS = {
 
 SLOPES = list(TERMS)
 
+DIFFERENCE = "sim - co"
+"""How much more one standard deviation of similarity does than one of co-occurrence."""
+
 HELD = (0.03, 0.075)
 """Size of a test of 5 % that counts as kept."""
 

@@ -87,8 +87,9 @@ def one_of_each_split(unit: Float[np.ndarray, "n width"], rates: Float[np.ndarra
 def dense_excess(flagged: np.ndarray, rates: Float[np.ndarray, " n"]) -> tuple[float, float, int]:
     """Share of flagged features among the dense less that among the rest, its error and degrees of freedom.
 
-    Agresti & Caffo (2000): a success and a failure added to both. Opposite features are flagged two by two,
-    so the variance counts twice. NaN error where fewer than five are dense.
+    The error is that of Agresti & Caffo (2000), with a success and a failure added to both; in the difference
+    itself they would move few dense features away from 0. Opposite features are flagged two by two, so the
+    variance counts twice. NaN error where fewer than five are dense.
     """
     dense = rates > DENSE[0]
     sizes = np.array([dense.sum(), (~dense).sum()])
@@ -96,8 +97,9 @@ def dense_excess(flagged: np.ndarray, rates: Float[np.ndarray, " n"]) -> tuple[f
     shares = (hits + 1) / (sizes + 2)
     error = (2 * (shares * (1 - shares) / (sizes + 2)).sum()) ** 0.5
     enough = sizes.min() >= 5
+    found = hits / np.maximum(sizes, 1)
     return (
-        float(shares[0] - shares[1]),
+        float(found[0] - found[1]),
         float(error) if enough else float("nan"),
         int(max(sizes.min() - 1, 0)),
     )

@@ -7,10 +7,10 @@ Models, 3.3). Slopes of two systems are compared only after division by it, and 
 to carry that.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
@@ -44,20 +44,23 @@ class Reliability(NamedTuple):
     variances: dict[str, float]
     """Of sampling noise over pairs, by measure."""
 
-    def of_slope(self, cooccurrence: str, similarity: str, term: str, left: pd.Series) -> float:
-        """Of what a regression has of a slope's measure, where `left` is the variance it leaves of each; NaN
-        if the measure is not one of these two. Of a product that of both, of a difference the lower.
+    def of_slopes(
+        self, cooccurrence: str, similarity: str, left: Mapping[str, float], sd: Mapping[str, float]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Slope -> reliability of what a regression has of its measure, and slope -> the measure's standard
+        deviation over pairs without noise. NaN if a measure is neither of these two nor a known world's own.
+
+        `left` is the variance that the regression leaves of each, `sd` what each has over pairs. The product
+        is formed before anything is taken out, so its noise (c + e)(s + f) - cs is too.
         """
-        measures = {"co": cooccurrence, "sim": similarity}
-        shares = {
-            name: float(np.clip(1 - self.variances.get(measure, np.nan) / left[name], 0, 1))
-            for name, measure in measures.items()
-        }
-        if term in shares:
-            return shares[term]
-        if term == "co:sim":
-            return shares["co"] * shares["sim"]
-        return min(shares.values(), key=lambda share: np.nan_to_num(share, nan=-1.0))
+        co, sim = (
+            0.0 if name.startswith("true_") else self.variances.get(name, np.nan)
+            for name in (cooccurrence, similarity)
+        )
+        noise = {"co": co, "sim": sim, "co:sim": co * sd["sim"] ** 2 + sim * sd["co"] ** 2 - co * sim}
+        clean = {name: max(sd[name] ** 2 - noise[name], 0.0) ** 0.5 for name in ("co", "sim")}
+        clean["co:sim"] = clean["co"] * clean["sim"]
+        return {name: float(np.clip(1 - noise[name] / left[name], 0, 1)) for name in noise}, clean
 
 
 def reliabilities(
@@ -149,16 +152,21 @@ def corrected(arm: dict, specification: tuple[str, str, str], term: str) -> dict
     for row in arm["regression"]:
         if (row["cooccurrence"], row["similarity"], row["effects"], row["term"]) == (*specification, term):
             share = row["reliability"]
-            if is_unreliable(share) or share != share:
-                return {"problem": f"reliability {share:.2f} in {arm['name']}, {LEAST:g} is asked for"}
-            number = estimate(row["estimate"] / share, row["se"] / share, row["df"])
-            return number | {"reliability": share}
+            if not is_reliable(share):
+                return {"problem": f"reliability {number(share)} in {arm['name']}, {LEAST:g} is asked for"}
+            found = estimate(row["estimate"] / share, row["se"] / share, row["df"])
+            return found | {"reliability": share}
     return {"problem": f"no slope {' '.join(specification)} {term} was estimated in {arm['name']}"}
 
 
-def is_unreliable(share: float | None) -> bool:
-    """Whether a slope's measure is known to be too noisy for its size to mean anything."""
-    return share is not None and share < LEAST
+def is_reliable(share: float | None) -> bool:
+    """Whether a measure is known to be more than noise, so that the size of its slope means something."""
+    return share is not None and share >= LEAST  # not where it is NaN
+
+
+def number(share: float | None) -> str:
+    """A reliability as it is printed."""
+    return "unknown" if share is None or share != share else f"{share:.2f}"
 
 
 def compared(toy: dict, real: dict) -> dict:

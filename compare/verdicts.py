@@ -1,15 +1,17 @@
 """The number that a claim is about, and which side of the claim its interval lies on, in plain words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from compare import reliability
 from compare.cells import P_VALUES, difference, estimate, find_cell
 from compare.claims import CELL_MEANS, Gates, Hypothesis, Quantity
-from compare.names import SLOPES
-from compare.reliability import LEAST, corrected, is_unreliable
+from compare.names import DIFFERENCE
+from compare.reliability import LEAST, corrected, is_reliable
 
 CONFIRMED, REFUTED, UNDECIDED = "CONFIRMED", "REFUTED", "UNDECIDED"
 SLOPE_KEYS = ("cooccurrence", "similarity", "effects", "term")
@@ -59,9 +61,10 @@ def number_of(hypothesis: Hypothesis, arm: dict, scene: Scene, *, beside_others:
     Numbers of different arms are taken as independent, so their variances add; a surrogate has the directions
     of its arm, which makes the error of their difference too large and never too small. Of one arm's numbers
     how they depend is not kept, so their errors add: no dependence makes the error of a sum larger. Slopes
-    that are held against others are divided by the reliability of their measures first.
+    that are held against others or against a margin are corrected for the noise in their measures first.
     """
-    parts = parts_of(hypothesis, arm, scene, beside_others)
+    has_size = beside_others or hypothesis.has_margin or hypothesis.margin is not None
+    parts = parts_of(hypothesis, arm, scene, has_size)
     margin = None
     if hypothesis.margin is not None or hypothesis.has_margin:
         margin = scene.margin if hypothesis.margin is None else hypothesis.margin
@@ -87,23 +90,23 @@ def with_margin(number: dict, margin: float | None) -> dict:
 
 
 def parts_of(
-    hypothesis: Hypothesis, arm: dict, scene: Scene, beside_others: bool
+    hypothesis: Hypothesis, arm: dict, scene: Scene, has_size: bool
 ) -> list[tuple[Quantity, dict, str]]:
     """The number itself and those taken off, each with the arm that it comes from."""
     first, *others = hypothesis.quantities
-    beside_others |= bool(others)
-    parts = [(first, find(first, arm, beside_others), arm["name"])]
+    has_size |= bool(others)
+    parts = [(first, find(first, arm, has_size), arm["name"])]
     for one in others:
         owner = arm if one.arm in ("", first.arm) else scene.named(one.arm, arm)
         if owner is None:
             parts.append((one, {"problem": "this arm was not run"}, one.arm))
         else:
-            parts.append((one, find(one, owner, beside_others), owner["name"]))
+            parts.append((one, find(one, owner, has_size), owner["name"]))
     return parts
 
 
-def find(quantity: Quantity, arm: dict, beside_others: bool) -> dict:
-    """A number of an arm with its error, or a `problem` in words; a slope beside others is corrected."""
+def find(quantity: Quantity, arm: dict, has_size: bool) -> dict:
+    """A number of an arm with its error, or a `problem` in words; a slope whose size counts is corrected."""
     if quantity.is_cell:
         cell = cell_of(quantity, arm)
         if quantity.measure in CELL_MEANS or cell["problem"]:
@@ -132,22 +135,31 @@ def find(quantity: Quantity, arm: dict, beside_others: bool) -> dict:
     row = slope_row(quantity, arm)
     if row is None:
         return {"problem": f"no slope {' '.join(quantity.slope)} was estimated in this arm"}
-    unit, share = row["sd"] if quantity.per_sd else 1.0, row["reliability"]
-    if beside_others and known_share(row) and not is_unreliable(share) and quantity.slope[3] in SLOPES:
-        # noise makes a slope smaller by the share, and a standard deviation larger by its root
-        unit /= share**0.5 if quantity.per_sd else share
+    if row["term"] == DIFFERENCE:
+        return difference_of_slopes(quantity, arm, row)
+    unit = row["sd"] if quantity.per_sd else 1.0
+    if has_size and is_reliable(row["reliability"]):
+        unit = (row["sd_true"] if quantity.per_sd else 1.0) / row["reliability"]
     return estimate(unit * row["estimate"], unit * row["se"], row["df"])
+
+
+def difference_of_slopes(quantity: Quantity, arm: dict, row: dict) -> dict:
+    """The slope on similarity less that on co-occurrence, a comparison of sizes: each is corrected by itself
+    where both can be, and errors add, since how the two depend is not kept; else it is the row's own.
+    """
+    if not is_reliable(row["reliability"]):
+        return estimate(row["estimate"], row["se"], row["df"])
+    sim, co = (
+        find(replace(quantity, slope=(*quantity.slope[:3], term), per_sd=True), arm, has_size=True)
+        for term in ("sim", "co")
+    )
+    return estimate(sim["mean"] - co["mean"], sim["se"] + co["se"], min(sim["df"], co["df"]))
 
 
 def slope_row(quantity: Quantity, arm: dict) -> dict | None:
     """The row of an arm's regressions that a slope names."""
     rows = (row for row in arm["regression"] if tuple(row[key] for key in SLOPE_KEYS) == quantity.slope)
     return next(rows, None)
-
-
-def known_share(row: dict) -> bool:
-    """Whether it is known how reliable a slope's measures are."""
-    return row["reliability"] is not None and row["reliability"] == row["reliability"]
 
 
 def cell_of(quantity: Quantity, arm: dict) -> dict:
@@ -188,10 +200,12 @@ def shut_gate(number: dict, hypothesis: Hypothesis, arm: dict, scene: Scene) -> 
     if number.get("problem"):
         return number["problem"]
     first, *others = hypothesis.quantities
-    sizes = bool(others) or hypothesis.claim == "= 0" or first.slope[3] == "sim - co"
+    by_itself = hypothesis.claim == "= 0" or is_small(number)
+    has_size = by_itself or bool(others) or first.slope[3] == DIFFERENCE
     for one in (first, *others):
         owner = arm if one.arm in ("", first.arm) else scene.named(one.arm, arm)
-        reason = too_little(one, owner, scene) or (too_noisy(one, owner) if sizes else None)
+        noisy = too_noisy(one, owner, must_know=by_itself and not others) if has_size else None
+        reason = too_little(one, owner, scene) or noisy
         if reason:
             return reason if owner is arm else f"{owner['name']}: {reason}"
     if not number["low"] <= number["high"]:
@@ -219,10 +233,10 @@ def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
         return f"output similarity hardly varies: sd {spread:.4f}, {gates.min_similarity_sd:g} is asked for"
     if arm["group"] != "real":  # a toy's truth is known, and a control is made to be bad at language
         return None
-    if quantity.measure not in ("shape", "rule") and is_unreliable(arm["reliability"]["sim"]):
+    if quantity.measure not in ("shape", "rule") and not is_reliable(arm["reliability"]["sim"]):
         return (
-            f"output similarity is mostly sampling noise: reliability {arm['reliability']['sim']:.2f}, "
-            f"{LEAST:g} is asked for"
+            "output similarity is not known to be more than sampling noise: reliability "
+            f"{reliability.number(arm['reliability']['sim'])}, {LEAST:g} is asked for"
         )
     behind = [model for model in scene.models if model["name"] in arm["models"]]
     weak = [*weak_models(arm, behind, gates), *weak_dictionaries(arm, behind, gates), *blind(arm, gates)]
@@ -238,14 +252,17 @@ def cells_behind(quantity: Quantity, arm: dict) -> list[dict]:
     return [cell for cell in arm["cells"] if cell["cooccurrence"] in ("co-occurring", quantity.against)]
 
 
-def too_noisy(quantity: Quantity, arm: dict) -> str | None:
-    """Why the size of a slope says nothing: its measures are mostly sampling noise."""
+def too_noisy(quantity: Quantity, arm: dict, *, must_know: bool = False) -> str | None:
+    """Why the size of a slope says nothing: its measures are mostly sampling noise, or may be."""
     row = slope_row(quantity, arm) if quantity.measure == "slope" else None
-    if row is None or not is_unreliable(row["reliability"]):
+    if row is None or is_reliable(row["reliability"]):
+        return None
+    shown = reliability.number(row["reliability"])
+    if shown == "unknown" and not must_know:
         return None
     return (
-        f"{' '.join(quantity.slope)} rests on measures of reliability {row['reliability']:.2f}, {LEAST:g} is "
-        "asked for: noise makes any slope small"
+        f"{' '.join(quantity.slope)} rests on measures of reliability {shown}, {LEAST:g} is asked for: noise "
+        "makes any slope small"
     )
 
 
@@ -313,11 +330,17 @@ def with_quality(models: Sequence[dict], *names: str) -> list[dict]:
     return [one for one in found if all(one.get(name) is not None for name in names)]
 
 
+def is_small(number: dict) -> bool:
+    """Whether the whole interval lies within the margin of zero."""
+    margin = number.get("margin")
+    return margin is not None and -margin < number["low"] and number["high"] < margin
+
+
 def by_interval(number: dict, claim: str) -> tuple[str, str]:
     """Which side of the claim the interval lies on."""
     low, high, margin = number["low"], number["high"], number.get("margin")
     shown = f"{number['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
-    small = margin is not None and -margin < low and high < margin
+    small = is_small(number)
     if claim == "= 0":
         if small:
             wide = number.get("sd", 0.0) > 1.5 * number.get("null_sd", 1.0)
@@ -352,6 +375,9 @@ def not_beyond(arm: dict, hypothesis: Hypothesis, controls: Sequence[dict], scen
         return "no control stands beside this arm, so the sign may be the method's own"
     sign = 1 if hypothesis.claim == "> 0" else -1
     number = number_of(hypothesis, arm, scene, beside_others=True)
+    for one in hypothesis.quantities:
+        if not one.arm and (noisy := too_noisy(one, arm)):
+            return f"it cannot be held against controls: {noisy}"
     for control in controls:
         other = number_of(hypothesis, control, scene, beside_others=True)
         excess = {} if other.get("problem") else difference(number, other)

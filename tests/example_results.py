@@ -292,6 +292,7 @@ def slope(specification, term, value, error) -> dict:
     return dict(zip(("cooccurrence", "similarity", "effects"), specification, strict=True)) | {
         "term": term,
         "sd": {"co": 0.4, "sim": 0.03, "co:sim": 0.012}.get(term, 1.0),
+        "sd_true": {"co": 0.4, "sim": 0.03, "co:sim": 0.012}.get(term, 1.0),
         "reliability": 1.0 if specification[:2] == ("log_odds", "js_split") else float("nan"),
         "estimate": value,
         "se": 3 * error,

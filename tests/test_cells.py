@@ -5,7 +5,17 @@ import pytest
 from example_results import example_results
 from statsmodels.stats.meta_analysis import combine_effects
 
-from compare.cells import CELLS, combine_seeds, estimate, least_feasible_mean, measure_cells
+from compare.cells import (
+    CELLS,
+    beside_the_average,
+    combine_seeds,
+    degrees_of_freedom,
+    estimate,
+    least_feasible_mean,
+    measure_cells,
+    problem_of,
+)
+from compare.geometry import unit_rows
 from compare.hypotheses import judge, load
 from compare.measures import COOCCURRENCE_LEVELS, SIMILARITY_LEVELS
 
@@ -121,7 +131,7 @@ def test_an_empty_cell_and_a_star_have_no_error_and_say_why():
     assert exclusive["problem"] == "no pair falls into this cell"
     assert star["n_pairs"] == len(mask) - 1
     assert np.isnan(star["low"])
-    assert star["problem"] == "all pairs of this cell share one feature"
+    assert star["problem"] == "one feature has all pairs of this cell, or nearly all"
     assert four_cell_p(cells) is None
     problems = [cell["problem"] for cell in cells.to_results()["cells"]]
     assert problems[0] == exclusive["problem"]
@@ -226,3 +236,25 @@ def test_a_cell_that_only_one_seed_has_says_so():
     row = combine_seeds(seeds).table.iloc[0]
     assert row["problem"] == "only 1 of 2 seeds have pairs in this cell"
     assert np.isnan(row["low"])
+
+
+def test_a_hub_beside_a_few_other_pairs_leaves_no_degree_of_freedom_and_the_cell_says_so():
+    cell = np.zeros((201, 201), bool)
+    cell[0, 1:121] = True
+    cell[np.arange(121, 201, 2), np.arange(122, 202, 2)] = True
+    assert cell.sum() == 160
+    assert degrees_of_freedom(cell) == 0  # 1 of sum k^2 squared over sum k^4 is the hub's
+    assert problem_of(cell) == "one feature has all pairs of this cell, or nearly all"
+    two = np.zeros((201, 201), bool)
+    two[0, 2:90] = two[1, 90:180] = True
+    assert degrees_of_freedom(two) == 1
+    assert problem_of(two) is None
+
+
+def test_directions_of_no_meaning_have_no_mean_cosine_once_their_mean_is_out():
+    rng = np.random.default_rng(0)
+    units = unit_rows(rng.normal(size=(60, 512)))
+    centred = unit_rows(units - units.mean(0))
+    mask = ~np.eye(60, dtype=bool)
+    assert (centred @ centred.T)[mask].mean() == pytest.approx(-1 / 59, abs=1e-4)
+    assert beside_the_average(centred @ centred.T, mask)[mask].mean() == pytest.approx(0, abs=1e-12)

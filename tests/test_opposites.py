@@ -11,7 +11,7 @@ from compare.cells import estimate
 from compare.contexts import BEFORE, NONE
 from compare.evidence import measure
 from compare.geometry import antipodal, flag, unit_rows
-from compare.hypotheses import CONFIRMED, UNDECIDED, judge, load
+from compare.hypotheses import CONFIRMED, REFUTED, judge, load
 from compare.opposites import (
     beyond_parallel,
     dense_excess,
@@ -71,7 +71,7 @@ def test_a_discovery_under_any_dependence_is_a_discovery():
     assert flag(p).sum() > flag(p, "by").sum()
 
 
-@pytest.mark.parametrize(("dense", "said"), [(True, CONFIRMED), (False, UNDECIDED)])
+@pytest.mark.parametrize(("dense", "said"), [(True, CONFIRMED), (False, REFUTED)])
 def test_whether_antipodal_pairs_concentrate_in_dense_features_is_judged(dense, said):
     directions, rates = dense_world(dense=dense)
     excess, error, df = dense_excess(antipodal(directions).features["flagged"].to_numpy(), rates)
@@ -89,7 +89,8 @@ def test_few_dense_features_or_no_flagged_one_decide_nothing():
     assert np.isnan(dense_excess(np.ones(100, bool), rates)[1])
     rates[:20] = 0.5
     excess, error, _ = dense_excess(np.zeros(100, bool), rates)
-    assert abs(excess) < 2 * error
+    assert excess == 0  # and not a little above it, seed for seed, because dense features are few
+    assert error > 0
 
 
 def test_a_context_is_cut_into_before_token_and_after_and_padding_is_left_out():

@@ -114,12 +114,52 @@ def test_a_slope_with_feature_effects_is_corrected_by_what_these_leave_of_its_me
         measure_of = log_odds(evidence, ids, ids)
         fitted = fit(cosine, measure_of, similarity, effects="product", activity=np.log(counts))
         known = Reliability(whole, 1.0, 0.0, {"log_odds": variance})
-        share = known.of_slope("log_odds", "js", "co", fitted.left)
-        found.append((fitted.params["co"] / share, fitted.params["co"] / whole))
-        assert np.isnan(known.of_slope("log_odds", "js", "sim", fitted.left))
+        above = np.triu_indices(n, 1)
+        sd = {"co": measure_of[above].std(), "sim": similarity[above].std()}
+        share, _ = known.of_slopes("log_odds", "js", dict(fitted.left), sd)
+        found.append((fitted.params["co"] / share["co"], fitted.params["co"] / whole))
+        assert np.isnan([share["sim"], share["co:sim"]]).all()
     corrected, by_the_whole = np.mean(found, axis=0)
     assert corrected == pytest.approx(0.1, abs=0.008)
     assert (by_the_whole < 0.09) == (levels > 0)
+
+
+@pytest.mark.parametrize("levels", [0.0, 1.0, 1.5])
+def test_the_product_of_noisy_measures_is_corrected_by_its_own_noise(levels):
+    """The product is formed before feature effects are taken out: its noise is not what these leave of the
+    two. A cosine of .1 a unit of the true product, noise of .6 on both measures.
+    """
+    rng = np.random.default_rng(0)
+    n, found = 150, []
+    above, mask = np.triu_indices(n, 1), ~np.eye(n, dtype=bool)
+    for _ in range(6):
+        co, sim = (leveled(rng, n, levels, above) for _ in range(2))
+        cosine = 0.1 * (co + sim + co * sim) + 0.1 * symmetric(rng, n)
+        seen = [truth + 0.6 * symmetric(rng, n) for truth in (co, sim)]
+        fitted = fit(cosine, *seen, mask=mask, effects="product", activity=rng.normal(size=n))
+        sd = {name: one[above].std() for name, one in zip(("co", "sim"), seen, strict=True)}
+        known = Reliability(0.0, 0.0, 0.0, {"log_odds": 0.36, "js_split": 0.36})
+        share, sd_true = known.of_slopes("log_odds", "js_split", dict(fitted.left), sd)
+        found.append([fitted.params[term] / share[term] for term in ("co", "sim", "co:sim")])
+        assert sd_true["co"] == pytest.approx(co[above].std(), rel=0.02)
+        assert sd_true["co:sim"] == pytest.approx(co[above].std() * sim[above].std(), rel=0.04)
+    np.testing.assert_allclose(np.mean(found, axis=0), 0.1, rtol=0.05)
+
+
+def leveled(rng, n, levels, above):
+    """Values of pairs with levels of features, centred."""
+    level = levels * rng.normal(size=n)
+    values = level[:, None] + level + symmetric(rng, n)
+    return values - values[above].mean()
+
+
+def test_a_known_worlds_own_measure_has_no_noise():
+    known = Reliability(0.5, 0.5, 0.0, {"log_odds": 1.0, "js_split": 1.0})
+    share, sd_true = known.of_slopes(
+        "true_phi", "true_js", {"co": 1.0, "sim": 2.0, "co:sim": 2.0}, {"co": 3.0, "sim": 2.0}
+    )
+    assert share == {"co": 1.0, "sim": 1.0, "co:sim": 1.0}
+    assert sd_true == {"co": 3.0, "sim": 2.0, "co:sim": 6.0}
 
 
 def counted(rng, n, n_tokens, levels, tied):

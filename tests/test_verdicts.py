@@ -1,6 +1,7 @@
 """Every kind of number and rule: a world where the claim is true and is confirmed, one where it is not."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def world(cells=None, slopes=None) -> dict:
     for (name, which), value in (slopes or {}).items():
         for row in arms[name]["regression"]:
             if (row["cooccurrence"], row["similarity"], row["effects"], row["term"]) == which:
-                row |= {"estimate": value, "se": 0.001, "sd": 0.5}
+                row |= {"estimate": value, "se": 0.001, "sd": 0.5, "sd_true": 0.5}
     return made
 
 
@@ -278,3 +279,84 @@ def test_toys_that_presets_ask_for_are_there():
         assert path.name in page
     assert all(f'--name "{name}"' in page for name in asked)
     assert len(asked) == len(list(folder.glob("*.toml")))
+
+
+def noisy(made: dict, name: str, **about) -> dict:
+    """The results with these values in the row of CO of an arm."""
+    arm = next(arm for arm in made["arms"] if arm["name"] == name)
+    for row in arm["regression"]:
+        if (row["cooccurrence"], row["similarity"], row["effects"], row["term"]) == CO:
+            row |= about
+    return made
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"), [(0.4, UNDECIDED), (0.5, CONFIRMED), (float("nan"), UNDECIDED)]
+)
+def test_a_small_slope_on_a_measure_of_noise_is_no_zero(share, verdict):
+    made = noisy(world({}, {(LM, CO): 0.001}), LM, reliability=share)
+    assert said(made, measure="slope", slope=CO, claim="= 0", per_sd=True)[0] == verdict
+    small = said(made, measure="slope", slope=CO, claim="> 0", per_sd=True)
+    assert small[0] == (REFUTED if verdict == CONFIRMED else UNDECIDED)
+
+
+def test_a_slope_per_sd_is_corrected_by_what_effects_leave_and_by_the_noise_of_its_sd():
+    made = noisy(world({}, {(LM, CO): 0.1}), LM, reliability=0.5, sd=2.0, sd_true=1.5)
+    one = Hypothesis(id="it", statement="", measure="slope", slope=CO, claim="> 0", per_sd=True)
+    scene = Scene(made["arms"], made["models"], load().gates, 0.1)
+    arm = next(arm for arm in made["arms"] if arm["name"] == LM)
+    number = number_of(one, arm, scene)
+    assert number["mean"] == pytest.approx(0.1 * 1.5 / 0.5)
+    assert number["se"] == pytest.approx(0.001 * 1.5 / 0.5)
+    raw = number_of(replace(one, per_sd=False), arm, scene)
+    assert raw["mean"] == pytest.approx(0.1)  # a sign needs no correction
+
+
+def test_similarity_less_cooccurrence_is_taken_of_corrected_slopes():
+    """Truth .045 less .050 for a true sd each; co is seen at .57 of it, which would turn the sign."""
+    sim, both = (*CO[:3], "sim"), (*CO[:3], "sim - co")
+    made = world({}, {(LM, CO): 0.057, (LM, sim): 0.09, (LM, both): 0.0066})
+    noisy(made, LM, reliability=0.57, sd_true=0.5)
+    arm = next(arm for arm in made["arms"] if arm["name"] == LM)
+    for row in arm["regression"]:
+        if row["term"] == "sim - co":
+            row["reliability"] = 0.57
+    one = Hypothesis(id="it", statement="", measure="slope", slope=both, claim="> 0", per_sd=True)
+    number = number_of(one, arm, Scene(made["arms"], made["models"], load().gates, 0.1))
+    assert number["mean"] == pytest.approx(0.5 * 0.09 - 0.5 * 0.057 / 0.57)
+    assert number["se"] == pytest.approx(0.5 * 0.001 + 0.5 * 0.001 / 0.57)
+
+
+@pytest.mark.parametrize("share", [0.4, None, float("nan")])
+def test_similarity_that_is_or_may_be_noise_shuts_the_gate_of_a_language_model(share):
+    made = world({(LM, 4): 0.2})
+    arm = next(arm for arm in made["arms"] if arm["name"] == LM)
+    assert said(made, **TOGETHER, claim="> 0")[0] == CONFIRMED
+    arm["reliability"]["sim"] = share
+    verdict, reason = said(made, **TOGETHER, claim="> 0")
+    assert verdict == UNDECIDED
+    assert reason.startswith("output similarity is not known to be more than sampling noise")
+
+
+def test_a_difference_in_differences_needs_pairs_in_each_of_its_cells():
+    made = world()
+    about = {"measure": "difference in differences", "against": "exclusive", "claim": "> 0"}
+    assert "pairs are in" not in said(made, **about)[1]
+    arm = next(arm for arm in made["arms"] if arm["name"] == LM)
+    arm["cells"][0]["n_pairs"] = 5
+    assert said(made, **about) == (UNDECIDED, "only 5 pairs are in exclusive, similar, 10 are asked for")
+
+
+def test_a_sign_stands_beyond_a_control_by_the_interval_of_the_excess_and_not_by_its_mean():
+    for error, verdict in ((0.01, CONFIRMED), (0.2, UNDECIDED)):
+        made = world({(LM, 4): 0.3})
+        for control in (one for one in made["arms"] if one["control_of"] == LM):
+            control["cells"][4] |= {"mean": 0.1, "se": error}
+        assert said(made, **TOGETHER, claim="> 0", beyond_controls=True)[0] == verdict
+
+
+def test_a_slope_of_noise_is_not_held_against_controls():
+    made = noisy(world({}, {(LM, CO): 0.1}), LM, reliability=0.2)
+    verdict, reason = said(made, measure="slope", slope=CO, claim="> 0", beyond_controls=True)
+    assert verdict == UNDECIDED
+    assert "cannot be held against controls" in reason
