@@ -22,8 +22,8 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             difference_in_differences: [see below],
             regression: [{cooccurrence, similarity, effects, term, sd, sd_true, reliability, estimate, se,
                           se_default, se_dyadic, se_naive, low, high, p, p_below, p_above, df}],
-                          sd of the term's measures over pairs, sd_true without their noise; se is what low, high and p rest on: se_default
-                          of one seed, the spread of several
+                          sd of the term's measures over pairs, sd_true without their noise; se is what low,
+                          high and p rest on: se_default of one seed, the spread of several
             by_seed: [{seed, quantity, mean, se, low, high}]               only where there are several,
             reliability: {co, sim, noise}: of log_odds and js_split over pairs,
             antipodal: {threshold, share, expected_share, expected_share_beta, expected_share_effective,
