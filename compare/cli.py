@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with options by name.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random; 0 if not given.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random; 0 if not given.")]
 Quick = Annotated[bool | None, typer.Option("--quick", help="Small: every section, no final number.")]
 Device = Annotated[str | None, typer.Option(help="Where models run and outputs are compared: cpu, cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
@@ -190,8 +190,9 @@ def judge_evidence(
     if out:
         check_folder(out)
     results = evidence_results(evidence, control or [], chosen, partial(step, quiet=quiet))
-    verdicts = conclude(results, rules, out, quiet, verbose)
-    if gate and any(row["verdict"] != "CONFIRMED" for row in verdicts):
+    judged = conclude(results, rules, out, quiet, verbose)
+    said = {row["verdict"] for row in judged["verdicts"]}
+    if gate and (said != {"CONFIRMED"} or judged["hypotheses"]["not_run"]):
         raise typer.Exit(1)
 
 

@@ -14,8 +14,8 @@ from compare.sae_bias import cells_without_bias
 from compare.terminal import show
 
 
-def conclude(results: dict, rules: Hypotheses, out: Path | None, quiet: bool, verbose: bool) -> list[dict]:
-    """Judge results, show the verdicts, write the page if there is a place for it."""
+def conclude(results: dict, rules: Hypotheses, out: Path | None, quiet: bool, verbose: bool) -> dict:
+    """Judge results, show the verdicts, write the page if there is a place for it; returns the results."""
     results["run"]["command"] = shlex.join(["cofire", *sys.argv[1:]])
     if out and not results["quick"]:
         results |= found_beside(out)
@@ -23,9 +23,9 @@ def conclude(results: dict, rules: Hypotheses, out: Path | None, quiet: bool, ve
     if "sae_bias" in judged:
         judged["sae_bias"] |= {"beside": cells_without_bias(judged)}
     if not ranks.is_first():
-        return judged["verdicts"]
+        return judged
     if not (quiet and out):
-        show(judged, Console(), verbose=verbose)
+        show(judged, Console(markup=False), verbose=verbose)
     if out:
         print(f"The page lies at {write_report(judged, out)}")
-    return judged["verdicts"]
+    return judged

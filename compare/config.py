@@ -25,7 +25,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(f"expected TOML in {path}, found a fault: {error}. Mend that line.") from error
 
 
-def make_config(kind: type[Config], values: dict[str, Any], *, source: str = "the command line") -> Config:
+def make_config(kind: type[Config], values: Any, *, source: str = "the command line") -> Config:
     """A config dataclass from names and values; None means "not given", and the default stands.
 
     Raises ValueError for a name that the dataclass does not have (naming the nearest that it has) and for a
@@ -33,6 +33,11 @@ def make_config(kind: type[Config], values: dict[str, Any], *, source: str = "th
     where a field wants that, in lists of lists as well.
     """
     hints = get_type_hints(kind)
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"expected {kind.__name__} in {source} as a table of names and values, found {values!r}: write "
+            "its name in brackets ([reads], [[hypothesis]]) and the values below."
+        )
     given = {}
     for name, value in values.items():
         if value is None:
@@ -42,6 +47,16 @@ def make_config(kind: type[Config], values: dict[str, Any], *, source: str = "th
                 f"expected a key of {kind.__name__} in {source}, found {name!r}: {nearest(name, hints)}"
             )
         given[name] = fitted(name, value, hints[name], source)
+    missing = [
+        one.name
+        for one in fields(kind)  # type: ignore[arg-type]
+        if one.default is MISSING and one.default_factory is MISSING and one.name not in given
+    ]
+    if missing:
+        raise ValueError(
+            f"expected {', '.join(missing)} in each {kind.__name__} of {source}, found only "
+            f"{', '.join(given) or 'an empty table'}: write what is missing."
+        )
     return kind(**given)
 
 

@@ -369,6 +369,10 @@ def _read_manifest(folder: Path) -> dict:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found = manifest["format"]
+        if found == FORMAT and (
+            lacking := {"name", "n_tokens", "n_sequences", "provenance", "sha256"} - {*manifest}
+        ):
+            raise KeyError(*sorted(lacking))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"expected a manifest in {path}, found {error!r}: it was changed; measure again."

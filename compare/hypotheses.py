@@ -47,6 +47,9 @@ def load(path: Path | None = None) -> Hypotheses:
         raise ValueError(
             f"expected one [[hypothesis]] or more with different ids in {path}, found {ids}: mend them."
         )
+    margin = values.get("margin", MARGIN)
+    if type(margin) not in (int, float) or margin <= 0:
+        raise ValueError(f"expected margin > 0 in {path}, found {margin!r}: give a number of noise floors.")
     overall = tuple(make_config(Overall, one, source=source) for one in values.get("overall", []))
     agreement = tuple(make_config(Agreement, one, source=source) for one in values.get("agreement", []))
     for one in (*overall, *agreement):
@@ -61,7 +64,7 @@ def load(path: Path | None = None) -> Hypotheses:
         overall=overall,
         agreement=agreement,
         gates=make_config(Gates, values.get("gates", {}), source=source),
-        margin=float(values.get("margin", MARGIN)),
+        margin=margin,
         name=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from compare import on_device, ranks
 from compare.analysis import DEFAULT, Choices, analyse
 from compare.causes import with_effects
@@ -264,6 +266,12 @@ def results_of(
             f"expected a control of another name than its system, found {name!r} twice: measure it again "
             "with --name."
         )
+    for name, seeds in {**arms, **beside}.items():
+        if len({digest_of(one) for one in seeds}) < len(seeds):
+            raise ValueError(
+                f"expected a seed of its own in each Evidence of {name!r}, found one twice, which is no "
+                "replicate of itself: name each folder once."
+            )
     entries: list[dict] = []
     models: dict[str, dict] = {}
     for group, found in (("real", arms), ("control", beside)):
@@ -287,6 +295,12 @@ def kept_as(model: dict, models: dict[str, dict]) -> str:
         name = f"{model['name']} ({number})"
     models[name] = model | {"name": name}
     return name
+
+
+def digest_of(evidence: Evidence) -> bytes:
+    """Of what tells one seed from another: directions, and how often they fired."""
+    parts = (np.ascontiguousarray(one).tobytes() for one in (evidence.directions, evidence.counts))
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def by_name(evidence: Sequence[Evidence]) -> Measured:

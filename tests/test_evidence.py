@@ -168,6 +168,16 @@ def test_a_missing_file_a_foreign_folder_and_another_format_are_refused(evidence
         Evidence.load(folder)
 
 
+@pytest.mark.parametrize("name", ["sha256", "provenance", "name"])
+def test_a_manifest_that_lacks_something_is_refused_by_its_name(evidence, tmp_path, name):
+    folder = evidence.save(tmp_path / "kept")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest[name]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=f"expected a manifest in .*, found KeyError\\('{name}'"):
+        Evidence.load(folder)
+
+
 def test_evidence_that_is_there_is_not_overwritten_unless_asked(system, evidence, tmp_path):
     folder = evidence.save(tmp_path / "e")
     other = measure(system, n_tokens=100)

@@ -312,6 +312,10 @@ BAD = {
     "found 'min_pears': did you mean 'min_pairs'": MINIMAL + "[gates]\nmin_pears = 3\n",
     "expected cooccurrence and similarity for the cell mean": MINIMAL.replace('similarity = "similar"\n', ""),
     "without a margin it has no zero to be at": MINIMAL.replace("cell mean", "slope").replace("> 0", "= 0"),
+    "expected claim in each Hypothesis of .*, found only id, statement": MINIMAL.replace('claim = "> 0"', ""),
+    "as a table of names and values, found 'id': write": MINIMAL.replace("[[hypothesis]]", "[hypothesis]"),
+    "expected margin > 0 in .*, found -1": MINIMAL.replace("format = 1", "format = 1\nmargin = -1"),
+    r"expected margin > 0 in .*, found \[1\]": MINIMAL.replace("format = 1", "format = 1\nmargin = [1]"),
     "expected 4 words for the slope": MINIMAL + 'slope = ["phi", "js"]\n',
     "expected ids of hypotheses as parts .* found 'mime': did you mean 'mine'": MINIMAL
     + '[[overall]]\nid = "all"\nstatement = "all"\nparts = ["mime"]\n',

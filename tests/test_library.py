@@ -63,7 +63,9 @@ def test_results_have_the_verdicts_of_every_cell_in_every_form(results):
 
 def test_seeds_and_controls_stand_where_they_were_put(evidence):
     control = compare.measure(planted_system(n=40, seed=1, effect=None))
-    results = compare.test([evidence, evidence], controls=control)
+    other = compare.measure(planted_system(n=40, seed=7))
+    assert other.name == evidence.name
+    results = compare.test([evidence, other], controls=control)
     (arm, other) = results.values["arms"]
     assert arm["seeds"] == 2
     assert (other["group"], other["control_of"]) == ("control", evidence.name)

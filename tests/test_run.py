@@ -111,6 +111,8 @@ def test_seeds_of_one_name_are_replicates_and_a_control_needs_one_system(tmp_pat
     assert {row["arm"] for row in judged["verdicts"]} == {"planted"}
     with pytest.raises(ValueError, match="expected one system beside controls, found 2"):
         evidence_results([*folders, null], [null], CONFIG, QUIET)
+    with pytest.raises(ValueError, match="expected a seed of its own in each Evidence of 'planted'"):
+        evidence_results([*folders, folders[0]], [], CONFIG, QUIET)
 
 
 def test_a_system_that_says_it_is_a_toy_is_judged_as_one(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from example_results import example_results
 from rich.console import Console
 
+from compare.conclusion import conclude
 from compare.hypotheses import judge, load
 from compare.terminal import SIGNS, show
 from compare.wording import compact
@@ -37,6 +38,13 @@ def test_verbose_gives_each_verdict_its_reason(judged):
     assert verbose.startswith(plain)
     for cell in judged["arms"][0]["cells"]:
         assert cell["reason"] in verbose
+
+
+def test_a_name_with_brackets_is_printed_as_it_is(capsys):
+    made = example_results()
+    made["arms"][0]["name"] = "x [/b]"
+    conclude(made, load(), None, quiet=False, verbose=True)
+    assert "x [/b]" in capsys.readouterr().out
 
 
 def test_colours_are_for_terminals_and_no_color_is_obeyed(judged, monkeypatch):

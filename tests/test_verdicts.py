@@ -1,5 +1,6 @@
 """Every kind of number and rule: a world where the claim is true and is confirmed, one where it is not."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -214,11 +215,30 @@ def test_every_preset_is_judged_or_named_as_not_run():
     assert found["trained-co"] == "frozen decoder, matched: this arm was not run"
 
 
+MINE_UNHEARD = """
+[[hypothesis]]
+id = "unheard"
+statement = "A claim about an arm that nobody ran"
+measure = "cell mean"
+cooccurrence = "independent"
+similarity = "similar"
+arm = {}
+claim = "> 0"
+"""
+
+
 def test_a_users_own_file_gates_by_what_is_planted_and_not_by_chance(tmp_path, monkeypatch, capsys):
-    mine = Path(__file__).with_name("mine.toml")
-    for name, effect, status in (("planted", (0.1, 0.1, 0.05), 0), ("null", None, 1)):
-        folder = measure(planted_system(n=40, effect=effect, n_tokens=4096)).save(tmp_path / name)
-        words = ["cofire", "test", folder, "--hypotheses", mine, "--gate", "--quiet"]
+    mine, unheard = Path(__file__).with_name("mine.toml"), tmp_path / "unheard.toml"
+    about_another = MINE_UNHEARD.format(json.dumps("an arm that was not run"))
+    unheard.write_text(mine.read_text() + about_another)
+    effect = (0.1, 0.1, 0.05)
+    for name, planted, file, status in (
+        ("planted", effect, mine, 0),
+        ("null", None, mine, 1),
+        ("other", effect, unheard, 1),
+    ):
+        folder = measure(planted_system(n=40, effect=planted, n_tokens=4096)).save(tmp_path / name)
+        words = ["cofire", "test", folder, "--hypotheses", file, "--gate", "--quiet"]
         monkeypatch.setattr(sys, "argv", [*map(str, words)])
         with pytest.raises(SystemExit) as stop:
             cli.main()
