@@ -235,6 +235,7 @@ def test_a_cell_that_only_one_seed_has_says_so():
     seeds = [measure_cells(cosine, codes, similarity, mask, d_eff=30.0) for codes in (cooccurrence, empty)]
     row = combine_seeds(seeds).table.iloc[0]
     assert row["problem"] == "only 1 of 2 seeds have pairs in this cell"
+    assert row["n_pairs"] == row["n_features"] == 0  # the fewest that a seed has
     assert np.isnan(row["low"])
 
 

@@ -7,7 +7,7 @@ from synthetic import planted_system
 
 from compare.analysis import Choices, analyse
 from compare.evidence import measure
-from compare.seeds import over_seeds, seed_tables
+from compare.seeds import over_seeds, seed_tables, seeds_together
 
 
 def test_three_seeds_by_hand():
@@ -17,6 +17,14 @@ def test_three_seeds_by_hand():
     assert (found["seeds"], found["mean"], found["seed_sd"], found["own_se"]) == (3, 2.0, 1.0, 0.5)
     assert found["ratio"] == 2
     assert found["high"] == pytest.approx(2 + 4.30265 / 3**0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize(("means", "error"), [((0.1, 0.1), 0.25), ((0.0, 1.0), 0.5)])
+def test_seeds_that_agree_by_chance_keep_their_own_errors(means, error):
+    """Own errors .3 and .4, root mean square .3536: the error of two is that over sqrt 2, or the spread's."""
+    found = seeds_together([(means[0], 0.3, 9), (means[1], 0.4, 9)])
+    assert found == (pytest.approx(sum(means) / 2), pytest.approx(error), 1)
+    assert seeds_together([(0.1, 0.3, 9)]) == (0.1, 0.3, 9)
 
 
 def test_an_arm_keeps_what_each_seed_gave_and_their_mean_is_the_arms():
@@ -37,5 +45,7 @@ def test_an_arm_keeps_what_each_seed_gave_and_their_mean_is_the_arms():
         and row["cooccurrence"] == "log_odds"
     )
     assert together.loc["slope on similarity", "mean"] == pytest.approx(slope["estimate"])
+    assert together.loc["slope on similarity", "se"] == pytest.approx(slope["se"])
+    assert slope["df"] == 1
     one = analyse(evidences[:1], small, power=False)
     assert "by_seed" not in one  # a single seed has none beside it
