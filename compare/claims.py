@@ -1,5 +1,6 @@
 """What a hypothesis is made of: a number of an arm, by name, and what it is claimed to be."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -95,13 +96,15 @@ class Hypothesis(Quantity):
     """Half-width of zero, in noise floors 1 / sqrt(effective dimension) for a number in cosines, else in its
     own units; without it, the file's for cell means and per-sd slopes, none for the rest."""
 
-    groups: tuple[str, ...] = ("toy", "real")
+    groups: tuple[Literal["toy", "real"], ...] = ("toy", "real")
     """Groups of arms that are judged where `arm` is empty."""
 
     beyond_controls: bool = True
     """Whether a sign counts only if it stands beyond each control, in groups where gates ask for that."""
 
     def __post_init__(self) -> None:
+        if self.margin is not None and not 0 < self.margin < math.inf:
+            raise ValueError(f"expected margin > 0 in {self.id!r}, found {self.margin}: give a number.")
         for one in self.quantities:
             if one.is_cell and not (one.cooccurrence and one.similarity):
                 raise ValueError(
@@ -174,7 +177,14 @@ class Gates:
     beats: Literal["", "unigram", "bigram", "trigram"] = "trigram"
     min_agreement: float = 0.25
     positive_control: tuple[str, ...] = ("preactivation_correlation", "js", "none", "co")
-    controlled: tuple[str, ...] = ("real",)
+    controlled: tuple[Literal["toy", "real"], ...] = ("real",)
+
+    def __post_init__(self) -> None:
+        for name in ("min_pairs", "min_features", "min_similarity_sd", "min_alive", "min_agreement"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"expected {name} of 0 or more in [gates], found {getattr(self, name)}: 0 asks nothing."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

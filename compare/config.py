@@ -16,9 +16,7 @@ Config = TypeVar("Config")
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dictionary; ValueError, with file and line, where it is missing or not TOML."""
     if not path.is_file():
-        raise ValueError(
-            f"expected a config file, found nothing at {path}: check the path given to --config."
-        )
+        raise ValueError(f"expected a TOML file, found nothing at {path}: check the path.")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

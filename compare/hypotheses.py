@@ -9,6 +9,7 @@ is shut. A hypothesis about one arm is not judged in a run without that arm, and
 
 import copy
 import hashlib
+import math
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -48,11 +49,13 @@ def load(path: Path | None = None) -> Hypotheses:
             f"expected one [[hypothesis]] or more with different ids in {path}, found {ids}: mend them."
         )
     margin = values.get("margin", MARGIN)
-    if type(margin) not in (int, float) or margin <= 0:
+    if type(margin) not in (int, float) or not 0 < margin < math.inf:
         raise ValueError(f"expected margin > 0 in {path}, found {margin!r}: give a number of noise floors.")
     overall = tuple(make_config(Overall, one, source=source) for one in values.get("overall", []))
     agreement = tuple(make_config(Agreement, one, source=source) for one in values.get("agreement", []))
     for one in (*overall, *agreement):
+        if not one.parts:
+            raise ValueError(f"expected parts of {one.id!r} in {path}, found none: name hypotheses.")
         for part in one.parts:
             if part not in ids:
                 raise ValueError(

@@ -12,20 +12,42 @@ WORDS = ("problem", "control_of", "claim", "verdict", "reason", "best")
 """Keys of results whose value is text or nothing."""
 
 
+WRITTEN = {RESULTS, "timings.json", "index.html", "README.md"}
+"""Files of a report, a comparison or an atlas, beside tables and pictures."""
+
+
 def check_folder(folder: Path) -> None:
-    """Refuse to replace what is not a report, and a place where none can be written; worth asking before the
-    work that a report takes.
+    """Refuse to replace what is not a report, or holds more than one, and a place where none can be written;
+    worth asking before the work that a report takes.
     """
     above = next(one for one in folder.absolute().parents if one.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
         raise ValueError(
-            f"expected a folder to write {folder.name} in, found {above}, which is none: name another --out."
+            f"expected a folder to write {folder.name} in, found {above}, where nothing can be written: name "
+            "another --out."
         )
-    is_report = (folder / RESULTS).is_file()
-    if folder.is_file() or (folder.exists() and not is_report and any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not is_report(folder):
         raise ValueError(
             f"expected a new folder or a report, found something else at {folder}: name another --out."
         )
+    others = sorted(
+        one.name for one in folder.iterdir() if one.name not in WRITTEN and one.suffix not in (".csv", ".png")
+    )
+    if others:
+        raise ValueError(
+            f"expected nothing but a report in {folder}, which is replaced, found {', '.join(others)} "
+            "as well: move that, or name another --out."
+        )
+
+
+def is_report(folder: Path) -> bool:
+    """Whether a folder holds results of ours."""
+    try:
+        return json.loads((folder / RESULTS).read_text(encoding="utf-8"))["format"] == 1
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def to_json(results: dict) -> str:

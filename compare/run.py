@@ -272,6 +272,13 @@ def results_of(
                 f"expected a seed of its own in each Evidence of {name!r}, found one twice, which is no "
                 "replicate of itself: name each folder once."
             )
+        first, *others = map(recipe, seeds)
+        unlike = {key for other in others for key in first.keys() | other if first.get(key) != other.get(key)}
+        if unlike:
+            raise ValueError(
+                f"expected Evidence of {name!r} that differs by seed alone, found another {min(unlike)}: "
+                "measure one again with --name."
+            )
     entries: list[dict] = []
     models: dict[str, dict] = {}
     for group, found in (("real", arms), ("control", beside)):
@@ -295,6 +302,16 @@ def kept_as(model: dict, models: dict[str, dict]) -> str:
         name = f"{model['name']} ({number})"
     models[name] = model | {"name": name}
     return name
+
+
+def recipe(evidence: Evidence) -> dict:
+    """What seeds of one arm share: all of a toy's config but its seed, site and text of a language model."""
+    about = evidence.provenance.get("of", evidence.provenance)
+    config = about.get("config", {})
+    if about.get("kind") == "toy":
+        return {key: value for key, value in config.items() if key != "seed"}
+    shared = {key: config[key] for key in ("site", "context", "split") if key in config}
+    return shared | {"text": about.get("inputs", {}).get("text")}
 
 
 def digest_of(evidence: Evidence) -> bytes:

@@ -326,7 +326,7 @@ def blind(arm: dict, gates: Gates) -> list[str]:
 
 def with_quality(models: Sequence[dict], *names: str) -> list[dict]:
     """Name and quality of the models of which all these numbers are known."""
-    found = [one["quality"] | {"name": one["name"]} for one in models]
+    found = [one["quality"] | {"name": one["name"]} for one in models if isinstance(one["quality"], dict)]
     return [one for one in found if all(one.get(name) is not None for name in names)]
 
 

@@ -183,10 +183,10 @@ class SAEConfig:
                 f"expected k from 1 to n_features, found k={self.k} and "
                 f"n_features={self.n_features}: lower k."
             )
-        for name in ("silent_steps", "revival_k", "checkpoint_every"):
+        for name in ("silent_steps", "revival_k", "checkpoint_every", "batch", "part"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of 1 or more, found {getattr(self, name)}: raise {name}.")
-        if self.part % self.batch or self.n_activations < self.batch or self.batch < 1:
+        if self.part % self.batch or self.n_activations < self.batch:
             raise ValueError(
                 f"expected part a multiple of batch and n_activations of a batch or more, found "
                 f"part={self.part}, batch={self.batch} and n_activations={self.n_activations}: "

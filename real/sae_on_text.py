@@ -144,16 +144,20 @@ def train_on_model(
 def record_agreement(first: Path, second: Path, config: RealConfig) -> Agreement:
     """Agreement of two SAEs over features that fire on the text; kept with the first one's quality.
 
-    The second may be a bundled one's name.
+    The second may be a bundled one's name. ValueError where it is the first one again.
     """
+    saes = [load_sae(folder, device=config.device) for folder in (first, sae_folder(str(second)))]
+    if torch.equal(saes[0].W_dec, saes[1].W_dec):
+        raise ValueError(
+            f"expected another seed than {first}, found the same weights in {second}: train one."
+        )
     model = LanguageModel.load(config.model_source, device=config.device, name=config.model)
     blocks = token_blocks(
         read_text(config.text_file, split=config.split), model.tokenizer, context=config.context
     )
     blocks = sample_blocks(blocks, N_HELD_OUT, seed=config.seed)
     alive, is_signed = [], False
-    for folder in (first, sae_folder(str(second))):
-        sae = load_sae(folder, device=config.device)
+    for folder, sae in zip((first, second), saes, strict=True):
         is_signed |= sae.is_signed
         fires = firing_counts(sae, site_activations(model, blocks, config)) > 0
         if not fires.any():
@@ -163,7 +167,7 @@ def record_agreement(first: Path, second: Path, config: RealConfig) -> Agreement
             )
         alive.append(sae.W_dec.cpu()[fires])
     found = agreement(*alive, signed=is_signed, generator=generator(config.seed, 0))
-    quality = load_sae(first).metadata.get("quality") or {}
+    quality = saes[0].metadata.get("quality") or {}
     add_metadata(first, {"quality": quality | {"agreement": found.mean, "agreement_null": found.null_mean}})
     return found
 

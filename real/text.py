@@ -44,6 +44,11 @@ def read_text(path: Path, *, split: str = "") -> Text:
     """The documents of a .txt (one document), .jsonl or .jsonl.xz file (one a line, under the key "text")."""
     if not path.is_file():
         raise ValueError(f"expected a text file, found nothing at {path}: check the path.")
+    if path.suffix == ".txt" and split:
+        raise ValueError(
+            f"expected documents with splits, found {path}, which is one document: give a .jsonl file, or no "
+            "split."
+        )
     if path.suffix == ".txt":
         documents = [_decoded(path)]
     else:

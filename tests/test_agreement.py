@@ -41,6 +41,13 @@ def test_an_sae_found_again_in_another_order_agrees_wholly(reads, monkeypatch, c
     assert "agreement" not in load_sae(Path("second")).metadata.get("quality", {})
 
 
+def test_an_sae_is_no_other_seed_of_itself(reads, monkeypatch, capsys):
+    status, _, err = cofire(monkeypatch, capsys, "agreement", "first", "first", "--config", reads)
+    assert status == 2
+    assert "expected another seed than first, found the same weights in first" in err
+    assert "agreement" not in load_sae(Path("first")).metadata.get("quality", {})
+
+
 def test_a_folder_without_an_sae_is_one_line(reads, monkeypatch, capsys):
     status, _, err = cofire(monkeypatch, capsys, "agreement", "first", "nothing", "--config", reads)
     assert status == 2

@@ -316,6 +316,12 @@ BAD = {
     "as a table of names and values, found 'id': write": MINIMAL.replace("[[hypothesis]]", "[hypothesis]"),
     "expected margin > 0 in .*, found -1": MINIMAL.replace("format = 1", "format = 1\nmargin = -1"),
     r"expected margin > 0 in .*, found \[1\]": MINIMAL.replace("format = 1", "format = 1\nmargin = [1]"),
+    "expected margin > 0 in .*, found inf": MINIMAL.replace("format = 1", "format = 1\nmargin = inf"),
+    "expected margin > 0 in 'mine', found -0.1": MINIMAL + "margin = -0.1\n",
+    "expected min_pairs of 0 or more in .*, found -1": MINIMAL + "[gates]\nmin_pairs = -1\n",
+    r"expected groups\[0\] to be of type Literal": MINIMAL + 'groups = ["reel"]\n',
+    "expected parts of 'all' in .*, found none": MINIMAL
+    + '[[overall]]\nid = "all"\nstatement = "all"\nparts = []\n',
     "expected 4 words for the slope": MINIMAL + 'slope = ["phi", "js"]\n',
     "expected ids of hypotheses as parts .* found 'mime': did you mean 'mine'": MINIMAL
     + '[[overall]]\nid = "all"\nstatement = "all"\nparts = ["mime"]\n',

@@ -229,6 +229,24 @@ def test_a_folder_that_is_no_report_is_refused_and_kept(judged, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ('{"format": 1}', "expected nothing but a report in .*, found thesis.tex as well"),
+        ("{}", "found something else"),
+    ],
+)
+def test_what_lies_beside_a_report_or_with_results_of_another_program_is_kept(
+    results, message, judged, tmp_path
+):
+    (tmp_path / "results.json").write_text(results)
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match=message):
+        write_report(judged, tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert (tmp_path / "results.json").read_text() == results
+
+
 def test_null_is_a_number_that_is_undefined_where_a_number_belongs_and_nothing_where_a_word_does():
     results = {
         "arms": [{"control_of": None, "cells": [{"mean": float("nan"), "problem": None}], "width": 3}],

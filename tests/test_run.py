@@ -111,6 +111,11 @@ def test_seeds_of_one_name_are_replicates_and_a_control_needs_one_system(tmp_pat
     assert {row["arm"] for row in judged["verdicts"]} == {"planted"}
     with pytest.raises(ValueError, match="expected one system beside controls, found 2"):
         evidence_results([*folders, null], [null], CONFIG, QUIET)
+    other = replace(
+        measure(planted_system(n=24, n_tokens=2048, seed=2)), provenance={"config": {"site": "else"}}
+    )
+    with pytest.raises(ValueError, match="'planted' that differs by seed alone, found another site: measure"):
+        evidence_results([*folders, other.save(tmp_path / "other")], [], CONFIG, QUIET)
     with pytest.raises(ValueError, match="expected a seed of its own in each Evidence of 'planted'"):
         evidence_results([*folders, folders[0]], [], CONFIG, QUIET)
 
