@@ -43,11 +43,12 @@ def check_folder(folder: Path) -> None:
 
 
 def is_report(folder: Path) -> bool:
-    """Whether a folder holds results of ours."""
+    """Whether a folder holds results of ours: of a report or a comparison, which have a format, or an atlas."""
     try:
-        return json.loads((folder / RESULTS).read_text(encoding="utf-8"))["format"] == 1
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return False
+    return isinstance(found, dict) and (found.get("format") == 1 or "atlas" in found)
 
 
 def to_json(results: dict) -> str:

@@ -81,12 +81,12 @@ def summary(results: dict) -> Table:
     for cell in results["arms"][0]["cells"]:
         heading = f"{SHORT[cell['cooccurrence']]}\n{SIMILARITY[cell['similarity']]}"
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("whole\ntable", no_wrap=True)
     overall = [row for row in results["verdicts"] if row["headline"]]
     for arm in results["arms"]:
         whole = [row["verdict"] for row in overall if row["arm"] == arm["name"]]
-        signs = Text(" ").join(signed("", verdict) for verdict in whole)
-        table.add_row(arm["name"], *(short_cell(cell) for cell in arm["cells"]), signs)
+        signs = [Text("\nwhole table"), *(signed("", verdict) for verdict in whole)] if whole else []
+        name = Text(arm["name"]).append_text(Text(" ").join(signs))
+        table.add_row(name, *(short_cell(cell) for cell in arm["cells"]))
     return table
 
 

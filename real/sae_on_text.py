@@ -147,7 +147,9 @@ def record_agreement(first: Path, second: Path, config: RealConfig) -> Agreement
     The second may be a bundled one's name. ValueError where it is the first one again.
     """
     saes = [load_sae(folder, device=config.device) for folder in (first, sae_folder(str(second)))]
-    if torch.equal(saes[0].W_dec, saes[1].W_dec):
+    if all(
+        torch.equal(getattr(saes[0], name), getattr(saes[1], name)) for name in ("W_dec", "W_enc", "b_enc")
+    ):
         raise ValueError(
             f"expected another seed than {first}, found the same weights in {second}: train one."
         )

@@ -198,7 +198,7 @@ def test_a_new_report_replaces_an_old_one_and_leaves_nothing_beside_it(judged, t
     monkeypatch.setattr("compare.page.render", lambda results, made: "new")
     old = tmp_path / "report"
     old.mkdir()
-    (old / "results.json").write_text("{}")
+    (old / "results.json").write_text('{"format": 1}')
     (old / "left over.csv").write_text("")
     assert write_report(judged, old) == old / "index.html"
     assert (old / "index.html").read_text() == "new"
@@ -212,11 +212,11 @@ def test_a_run_that_fails_leaves_the_old_report_and_the_next_one_clears_up(judge
 
     old = tmp_path / "report"
     old.mkdir()
-    (old / "results.json").write_text("old")
+    (old / "results.json").write_text('{"format": 1, "old": true}')
     monkeypatch.setattr("compare.page.render", fail)
     with pytest.raises(KeyboardInterrupt):
         write_report(judged, old)
-    assert (old / "results.json").read_text() == "old"
+    assert json.loads((old / "results.json").read_text())["old"]
     monkeypatch.setattr("compare.page.render", lambda results, made: "new")
     write_report(judged, old)
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
@@ -402,6 +402,6 @@ def test_controls_of_an_arm_that_leans_stand_beside_it(judged):
 
 def test_a_place_where_nothing_can_be_written_is_told_beforehand(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ValueError, match=r"found .*file, which is none: name another --out"):
+    with pytest.raises(ValueError, match=r"found .*file, where nothing can be written: name another --out"):
         check_folder(tmp_path / "file" / "page")
     check_folder(tmp_path / "new" / "below" / "page")

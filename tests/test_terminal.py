@@ -31,6 +31,11 @@ def test_the_summary_fits_80_columns_and_has_every_mean_with_its_verdicts_sign(j
     for arm in judged["arms"]:
         for cell in arm["cells"]:
             assert f"{compact(cell['mean'])} {SIGNS[cell['verdict']]}".strip() in text
+    headlines = [row for row in judged["verdicts"] if row["headline"]]
+    judged_arms = {row["arm"] for row in headlines}
+    assert text.count("whole table") == len(judged_arms) > 0
+    wholes = [line for line in text.splitlines() if "whole table" in line]
+    assert "".join(wholes).count(SIGNS["REFUTED"]) == sum(row["verdict"] == "REFUTED" for row in headlines)
 
 
 def test_verbose_gives_each_verdict_its_reason(judged):
