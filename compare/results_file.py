@@ -43,7 +43,7 @@ def check_folder(folder: Path) -> None:
 
 
 def is_report(folder: Path) -> bool:
-    """Whether a folder holds results of ours: of a report or a comparison, which have a format, or an atlas."""
+    """Whether a folder holds results of ours: of a report or a comparison, with a format, or of an atlas."""
     try:
         found = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
