@@ -163,11 +163,12 @@ def score_sentences(rows: Sequence[dict]) -> list[str]:
         best, worst = (few.loc[few["recovery"].agg(which)] for which in ("idxmax", "idxmin"))
         level = few.loc[(few["gap_low"] <= 0) & (few["measure"] != best["measure"]), "measure"]
         as_good = f"; not told apart from it: {', '.join(level)}" if len(level) else ""
+        is_behind = worst["gap_low"] > 0
+        behind = f", {worst['measure']} worst ({worst['recovery']:.2f})" if is_behind else ""
         moved = few.loc[few["frequency"].abs().idxmax()]
         said.append(
             f"{kind.capitalize()}, {best['n_tokens']:,} tokens: {best['measure']} follows the truth best "
-            f"(rank correlation {best['recovery']:.2f}{as_good}), "
-            f"{worst['measure']} worst ({worst['recovery']:.2f}); where there is nothing to find, "
+            f"(rank correlation {best['recovery']:.2f}{as_good}){behind}; where there is nothing to find, "
             f"{moved['measure']} goes most with frequency ({moved['frequency']:+.2f})."
         )
     return said
