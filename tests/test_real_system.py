@@ -284,7 +284,10 @@ def test_an_sae_trained_on_a_text_is_saved_with_its_quality(tmp_path):
     assert metadata["quality"]["l0"] <= 4
     assert metadata["hook_name"] == CONFIG.site
     assert metadata["note"] == "32 features, TopK, k = 4, decoder trained, 4,096 activations"
-    found = record_agreement(tmp_path / "sae", tmp_path / "sae", config)
+    trained = load_sae(tmp_path / "sae")
+    turned = {"W_enc": trained.W_enc.flip(1), "W_dec": trained.W_dec.flip(0), "b_enc": trained.b_enc.flip(0)}
+    save_sae(dataclasses.replace(trained, **turned), tmp_path / "other")  # the same features, last first
+    found = record_agreement(tmp_path / "sae", tmp_path / "other", config)
     assert found.mean == pytest.approx(1.0)
     quality = load_sae(tmp_path / "sae").metadata["quality"]
     assert quality == metadata["quality"] | {"agreement": found.mean, "agreement_null": found.null_mean}
