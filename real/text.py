@@ -4,7 +4,6 @@ Documents are joined into one stream, the tokenizer's end-of-text token before e
 into blocks of equal length: a block may begin inside a document, and hold parts of several.
 """
 
-import hashlib
 import json
 import lzma
 import re
@@ -16,6 +15,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Int
 from torch import Tensor
+
+from real.hashes import file_sha256
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character, which JSON can write and UTF-8 cannot."""
@@ -50,7 +51,7 @@ def read_text(path: Path, *, split: str = "") -> Text:
             "split."
         )
     if path.suffix == ".txt":
-        documents = [_decoded(path)]
+        documents = ["".join(_lines(path))]
     else:
         documents = [row["text"] for row in read_rows(path) if not split or row.get("split") == split]
     documents = [document for document in documents if document.strip()]
@@ -59,12 +60,12 @@ def read_text(path: Path, *, split: str = "") -> Text:
         raise ValueError(
             f"expected text in {path}, found no document{of} that is not empty: give another file."
         )
-    return Text(documents, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Text(documents, path.name, file_sha256(path))
 
 
 def read_rows(path: Path) -> Iterator[dict]:
     """The objects of a .jsonl or .jsonl.xz file, one a line, each with a string under "text"."""
-    for number, line in enumerate(_decoded(path).split("\n"), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -72,7 +73,7 @@ def read_rows(path: Path) -> Iterator[dict]:
             document = row["text"]
         except (json.JSONDecodeError, TypeError, KeyError) as error:
             raise ValueError(
-                f'expected JSON with a key "text" in line {number} of {path}, found {line[:60]!r}: '
+                f'expected JSON with a key "text" in line {number} of {path}, found {line.strip()[:60]!r}: '
                 "write one JSON object a line, or name the file .txt."
             ) from error
         if not isinstance(document, str) or SURROGATE.search(document):
@@ -117,15 +118,16 @@ def sample_blocks(
     return blocks[order[:n_sequences]]
 
 
-def _decoded(path: Path) -> str:
+def _lines(path: Path) -> Iterator[str]:
+    """A text's lines as they are, one at a time: a corpus is larger than what one wants in memory."""
+    opened = lzma.open if path.suffix == ".xz" else open
     try:
-        raw = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+        with opened(path, "rt", encoding="utf-8", newline="\n") as lines:
+            yield from lines
     except (lzma.LZMAError, EOFError) as error:
         raise ValueError(
             f"expected an xz file at {path}, found a broken one ({error}): fetch it again."
         ) from error
-    try:
-        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"expected UTF-8 text in {path}, found {error}: convert the file to UTF-8."
