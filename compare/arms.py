@@ -126,6 +126,8 @@ def real_arm(
         from real.system import RealSystem
 
         first = base() if base else RealSystem.load(configs[0])
+        for one in configs:  # a wrong one is refused before the first is measured, not after
+            first.with_sae(one.sae)
         for one in configs:
             yield first if one == first.config else first.with_sae(one.sae)
 
@@ -161,18 +163,19 @@ def models_behind(config: RealConfig, saes: Sequence[str]) -> tuple[dict, ...]:
     from real.sae_files import read_metadata
     from real.text import read_text
 
+    dictionaries = []
+    for sae, name in zip(saes, short_names(saes), strict=True):
+        metadata = read_metadata(sae_folder(sae))
+        about = {"note": metadata.get("note", ""), "quality": metadata.get("quality", {})}
+        dictionaries.append({"name": f"SAE {name}", "kind": "sae"} | about)
     if config.model == "bundled":
         quality = json.loads((BUNDLED / "quality.json").read_text())
         model = {"name": "bundled language model", "kind": "language model"} | quality
     else:
+        text = read_text(config.text_file, split=config.split)
         loaded = LanguageModel.load(config.model_source, device=config.device, name=config.model)
-        model = score(loaded, read_text(config.text_file, split=config.split), context=config.context)
-    found = [model]
-    for sae, name in zip(saes, short_names(saes), strict=True):
-        metadata = read_metadata(sae_folder(sae))
-        about = {"note": metadata.get("note", ""), "quality": metadata.get("quality", {})}
-        found.append({"name": f"SAE {name}", "kind": "sae"} | about)
-    return tuple(found)
+        model = score(loaded, text, context=config.context)
+    return model, *dictionaries
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

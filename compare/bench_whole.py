@@ -1,7 +1,7 @@
 """The post's whole divergence to its end: every pair of so many mean outputs, tile by tile.
 
 A tile that is done is a line of a file, so a run that was stopped goes on; tiles that other loops made
-(compare/compiled.py) are not taken up.
+(compare/compiled.py), or another number of threads, are not taken up.
 """
 
 import json
@@ -22,12 +22,13 @@ CHECKED = 4
 
 
 def divergence_to_the_end(folder: Path, n: int, vocabulary: int, progress: Progress) -> dict:
-    """What all pairs cost on one thread, in CPU and wall seconds, and how far they are from float64.
+    """What all pairs cost in CPU and wall seconds, and how far they are from float64.
 
     Two rows in different tiles are equal: `equal_rows` is their divergence.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"divergence-{n}-{vocabulary}-{file_sha256(Path(compiled.__file__))[:12]}.jsonl"
+    threads, loops = torch.get_num_threads(), file_sha256(Path(compiled.__file__))[:12]
+    file = folder / f"divergence-{n}-{vocabulary}-{threads}-{loops}.jsonl"
     done = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
     wanted = list(squares(n))
     outputs = drawn_outputs(n, vocabulary) if len(done) < len(wanted) else np.empty((0, 0), np.float32)
@@ -38,7 +39,7 @@ def divergence_to_the_end(folder: Path, n: int, vocabulary: int, progress: Progr
             lines.write(json.dumps(done[-1]) + "\n")
     sums = {name: sum(tile[name] for tile in done) for name in ("pairs", "cpu", "wall", "checked")}
     highest = {name: max(tile[name] for tile in done) for name in ("error", "highest", "equal_rows")}
-    return {"n_features": n, "vocabulary": vocabulary} | sums | highest
+    return {"n_features": n, "vocabulary": vocabulary, "threads": threads} | sums | highest
 
 
 def one_tile(outputs: np.ndarray, rows: slice, cols: slice, *, seed: int) -> dict:

@@ -94,7 +94,7 @@ def validate(
 
 @app.command()
 def atlas(
-    seed: Annotated[int, typer.Option("--seed", help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 0,
     out: Folder = Path("reports/atlas"),
     runs: Runs = Path("runs"),
     quiet: Quiet = False,
@@ -203,7 +203,7 @@ def calibrate(
     replicates: Annotated[int, typer.Option(help="Simulated dictionaries: 500 err by 1 % at 5 %.")] = 200,
     features: Annotated[int, typer.Option(help="Features of each, drawn from the Evidence at most.")] = 200,
     effect: Annotated[float, typer.Option(help="Planted, in sd of the cosine by sd of the measure.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Do the tests keep their promise here? Size and power in worlds shaped like this Evidence.
@@ -214,9 +214,11 @@ def calibrate(
 
     from compare.calibration import calibrate_evidence
     from compare.evidence import Evidence
+    from compare.folders import check_file
     from compare.progress import step
     from compare.terminal import calibration_table, other_tests_table
 
+    check_file(out)
     with step("calibrating", quiet=quiet) as progress:
         table = calibrate_evidence(
             Evidence.load(evidence),
@@ -226,6 +228,7 @@ def calibrate(
             seed=seed,
             progress=progress,
         )
+    out.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(out, index=False, lineterminator="\n")
     Console().print(calibration_table(table, effect))
     Console().print(other_tests_table(table, effect))

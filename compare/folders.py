@@ -9,6 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def check_place(path: Path) -> None:
+    """Refuse a path at which nothing can be written; worth asking before the work whose result goes there."""
+    above = next(one for one in path.absolute().parents if one.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise ValueError(
+            f"expected a folder to write {path.name} in, found {above}, where nothing can be written: name "
+            "another --out."
+        )
+
+
+def check_file(path: Path) -> None:
+    """The same for a file, which a folder cannot be."""
+    check_place(path)
+    if path.is_dir():
+        raise ValueError(f"expected a file to write, found a folder at {path}: name a file in it.")
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `folder` in the end; after an error it is gone and an older

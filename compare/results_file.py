@@ -2,9 +2,10 @@
 
 import json
 import math
-import os
 import re
 from pathlib import Path
+
+from compare.folders import check_place
 
 RESULTS = "results.json"
 
@@ -17,15 +18,8 @@ WRITTEN = {RESULTS, "timings.json", "index.html", "README.md"}
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse to replace what is not a report, or holds more than one, and a place where none can be written;
-    worth asking before the work that a report takes.
-    """
-    above = next(one for one in folder.absolute().parents if one.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise ValueError(
-            f"expected a folder to write {folder.name} in, found {above}, where nothing can be written: name "
-            "another --out."
-        )
+    """Refuse to replace what is not a report or holds more than one, and a place where none can be written."""
+    check_place(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not is_report(folder):

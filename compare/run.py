@@ -16,11 +16,12 @@ from compare import on_device, ranks
 from compare.analysis import DEFAULT, Choices, analyse
 from compare.causes import with_effects
 from compare.evidence import MANIFEST, Evidence, measure
+from compare.folders import check_place
 from compare.nulls import GaussianSurrogate
 from compare.progress import Step
 from compare.provenance import ROOT, code_sha256, file_sha256, versions
 from compare.reliability import comparison
-from compare.system import System
+from compare.system import HasProvenance, System
 
 Measured = dict[str, list[Evidence]]
 """Evidence of the seeds of each arm, by the arm's name."""
@@ -49,7 +50,7 @@ class ReportConfig:
     """A feature counts as alive if it fired on so many tokens or more."""
 
     def __post_init__(self) -> None:
-        for name, least in (("n_tokens", 2), ("max_features", 3), ("min_count", 1)):
+        for name, least in (("n_tokens", 2), ("max_features", 3), ("min_count", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(
                     f"expected {name} of {least} or more, found {getattr(self, name)}: raise {name}."
@@ -116,8 +117,18 @@ def surrogate_arm(arm: Arm, seed: int) -> Arm:
     """A control: the arm's own systems fed Gaussian inputs of the mean and covariance measured."""
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
+        if len(before[arm.name]) != arm.n_systems:
+            raise ValueError(
+                f"expected {arm.n_systems} Evidence for as many seeds of a surrogate, found "
+                f"{len(before[arm.name])}: name the Evidence of these seeds, and no other."
+            )
         for system, evidence in zip(arm.systems(before, step), before[arm.name], strict=True):
             mean, covariance = evidence.input_mean, evidence.input_covariance
+            if not np.array_equal(system.directions.detach().float().cpu().numpy(), evidence.directions):
+                raise ValueError(
+                    f"expected Evidence of {system.name!r} for its surrogate, found that of other features, "
+                    f"{evidence.name!r}: measure this system first and name that Evidence."
+                )
             if mean is None or covariance is None:
                 raise ValueError(
                     f"expected an encoder in {evidence.name!r}, found none: a surrogate draws what it reads."
@@ -159,8 +170,13 @@ def run(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> di
 
 
 def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step) -> None:
-    """One pass over each of an arm's systems, each into its folder; one that was stopped goes on."""
+    """One pass over each of an arm's systems, each into its folder; one that was stopped goes on, and what is
+    measured stays.
+    """
     for number, (system, folder) in enumerate(zip(arm.systems(before, step), folders, strict=True)):
+        if is_evidence(folder):
+            check_same(Evidence.load(folder), arm, system, folder)
+            continue
         which = f" seed {number + 1} of {arm.n_systems}" if arm.n_systems > 1 else ""
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         with step(f"{arm.name}: measuring{which}") as progress:
@@ -174,6 +190,19 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
         if ranks.is_first():
             evidence.save(folder, overwrite=True)
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def check_same(found: Evidence, arm: Arm, system: System, folder: Path) -> None:
+    """ValueError unless what lies in a folder is what the arm would measure of this system."""
+    said = system.provenance if isinstance(system, HasProvenance) else {}
+    asked = said | {"name": arm.name, "causal effects": arm.effects is not None}
+    there = found.provenance | {"name": found.name, "causal effects": found.logit_metric is not None}
+    other = [name for name, value in asked.items() if json.dumps(there.get(name)) != json.dumps(value)]
+    if other:
+        raise ValueError(
+            f"expected Evidence of the same system in {folder}, to go on beside it, found another "
+            f"{other[0]}: remove it or name another --out."
+        )
 
 
 def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: Step) -> dict:
@@ -218,11 +247,21 @@ def is_evidence(folder: Path) -> bool:
 
 
 def measured(arm: Arm, before: Measured, out: Path, step: Step) -> list[Path]:
-    """Measure an arm into a new folder, or into a numbered folder for each of its seeds: those written."""
+    """Measure an arm into a new folder, or into a numbered folder for each of its seeds: those written.
+
+    Of several seeds, those that are there already stay, so that a stopped run goes on with the rest.
+    """
     folders = [out] if arm.n_systems == 1 else [out / str(number) for number in range(arm.n_systems)]
-    for folder in folders:
-        if folder.exists():
-            raise ValueError(f"expected a new folder, found {folder}: remove it or name another --out.")
+    check_place(folders[0])
+    mine = {each for folder in folders for each in (folder, folder.with_name(f"{folder.name}.unfinished"))}
+    if arm.n_systems == 1 or out.is_file():
+        strangers = [out] if out.exists() else []
+    else:
+        strangers = [each for each in sorted(out.glob("[!.]*")) if each not in mine]
+    if strangers or all(map(is_evidence, folders)):
+        raise ValueError(
+            f"expected a new folder, found {(strangers or [out])[0]}: remove it or name another --out."
+        )
     measure_arm(arm, folders, before, step)
     return folders if ranks.is_first() else []
 

@@ -1,5 +1,6 @@
 """What is measured of a real language model, and how an SAE on it is trained."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,15 @@ CHOICES = {
     "dtype": ("float32", "float16"),
 }
 """What some fields of an SAE's config may be."""
+
+SEEDS = 2**40
+"""Seeds lie below: they are multiplied by a few million, in 64 bits."""
+
+
+def check_seed(seed: int) -> None:
+    """ValueError for a seed that no generator takes."""
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"expected a seed from 0 to 2**40 - 1, found {seed}: choose another.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +75,7 @@ class RealConfig:
     """Where model and SAE run: cpu, cuda, or cuda:1 and so on."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.context < 2:
             raise ValueError(
                 f"expected a context of 2 tokens or more, found context={self.context}: "
@@ -168,6 +179,7 @@ class SAEConfig:
     """Decides the initial directions, the order of activations, and new starts."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -181,11 +193,18 @@ class SAEConfig:
         if not 1 <= self.k <= self.n_features:
             raise ValueError(
                 f"expected k from 1 to n_features, found k={self.k} and "
-                f"n_features={self.n_features}: lower k."
+                f"n_features={self.n_features}: change k."
             )
         for name in ("silent_steps", "revival_k", "checkpoint_every", "batch", "part"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} of 1 or more, found {getattr(self, name)}: raise {name}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"expected learning_rate > 0, found {self.learning_rate}: give a number such as 1e-3."
+            )
+        for name in ("l1", "revival", "warmup_steps", "decay_share"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"expected {name} of 0 or more, found {getattr(self, name)}: raise {name}.")
         if self.part % self.batch or self.n_activations < self.batch:
             raise ValueError(
                 f"expected part a multiple of batch and n_activations of a batch or more, found "

@@ -1,6 +1,9 @@
 """Shape and training of a small language model, as one flat config."""
 
+import math
 from dataclasses import dataclass, fields
+
+from real.config import check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +62,13 @@ class LMConfig:
     """Of the initial weights and of the order of the blocks."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name not in ("seed", "weight_decay", "decay_share", "warmup_steps") and value <= 0:
-                raise ValueError(f"expected {field.name} > 0, found {value}: give a positive number.")
+            is_zero_fine = field.name in ("weight_decay", "decay_share", "warmup_steps")
+            if field.name != "seed" and not (0 <= value < math.inf and (value or is_zero_fine)):
+                least = "of 0 or more" if is_zero_fine else "> 0"
+                raise ValueError(f"expected {field.name} {least}, found {value}: give such a number.")
         if self.width % self.heads:
             raise ValueError(
                 f"expected heads that divide width, found width={self.width} and heads={self.heads}: "

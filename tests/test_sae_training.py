@@ -7,7 +7,7 @@ import torch
 from real.config import SAEConfig
 from real.sae_files import load_sae, save_sae
 from real.sae_state import State
-from real.sae_steps import Weights, add_revival, l1_step, topk_step
+from real.sae_steps import SPARSE, Weights, add_revival, l1_step, topk_step
 from real.sae_training import train_sae
 
 WIDTH = 16
@@ -59,10 +59,15 @@ def test_sparse_gradients_equal_autograd(signed, k):
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10, msg=name)
 
 
-def test_l1_gradients_equal_autograd():
+@pytest.mark.parametrize(("shift", "is_sparse"), [(0.0, False), (-12.0, True)])
+def test_l1_gradients_equal_autograd(shift, is_sparse):
+    """Where half of all activations are on, and where so few are that they are taken one by one."""
     inputs, weights = draw(40, WIDTH), some_weights()
+    weights.b_enc.add_(shift)
     found = l1_step(inputs, weights, 0.3, frozen=False)
     loss, activations, gradients = autograd(inputs, weights, torch.relu, 0.3)
+    assert (0 < (activations > 0).double().mean() <= SPARSE) == is_sparse
+    assert ((activations > 0).sum(1) == 0).any() == is_sparse  # tokens at which nothing fires as well
     assert found.loss.item() == pytest.approx(loss.item(), rel=1e-12)
     assert torch.equal(found.firings, (activations != 0).sum(0))
     for name, mine, theirs in zip(Weights._fields, found.gradients, gradients, strict=True):
@@ -142,9 +147,11 @@ def skewed(part: int, n_rows: int) -> torch.Tensor:
 
 def test_a_frozen_decoder_has_no_gradient_and_the_others_are_the_same():
     inputs, weights = draw(40, WIDTH), some_weights()
+    few_on = weights._replace(b_enc=weights.b_enc - 12)
     for free, frozen in [
         [topk_step(inputs, weights, 4, signed=False, frozen=frozen) for frozen in (False, True)],
         [l1_step(inputs, weights, 0.3, frozen=frozen) for frozen in (False, True)],
+        [l1_step(inputs, few_on, 0.3, frozen=frozen) for frozen in (False, True)],
     ]:
         assert frozen.gradients.decoder is None
         for name in ("encoder", "b_enc", "b_dec"):

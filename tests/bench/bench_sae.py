@@ -2,7 +2,8 @@
 
     python tests/bench/bench_sae.py [threads]
 
-Width 512, batch 4,096, k = 32. SAELens' TopK joins in where it is installed.
+Width 512, batch 4,096, 32 features on at a token; "standard, start" as ReLU with L1 begins, with half of them
+on. SAELens joins in where it is installed.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import torch
 
 from real.config import SAEConfig
 from real.sae_state import State
+from real.sae_steps import before
 
 WIDTH, BATCH, K = 512, 4096, 32
 
@@ -22,9 +24,14 @@ def activations(part: int, n_rows: int) -> torch.Tensor:
     return torch.randn(n_rows, WIDTH, generator=torch.Generator().manual_seed(part))
 
 
-def ours(config: SAEConfig) -> Callable[[torch.Tensor], None]:
-    """A step as train_sae() takes it."""
-    return State.start(config, activations).update
+def ours(config: SAEConfig, *, is_start: bool) -> Callable[[torch.Tensor], None]:
+    """A step as train_sae() takes it; after the start K features are on at a token, whatever the kind."""
+    state = State.start(config, activations)
+    if config.architecture == "standard" and not is_start:
+        with torch.no_grad():
+            seen = before(state.frame.inputs(activations(1, 64)), state.weights).flatten()
+            state.weights.b_enc.sub_(seen.topk(64 * K).values[-1])
+    return state.update
 
 
 def dense_autograd(config: SAEConfig) -> Callable[[torch.Tensor], None]:
@@ -97,17 +104,18 @@ def activations_per_second(
 def main() -> None:
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
     names = f"{'ours':>8} {'dense autograd':>15} {'ratio':>6} {'SAELens':>8} {'ratio':>6}"
-    print(f"{'architecture':12} {'features':>8} {names}")
-    for architecture in ("topk", "standard"):
+    print(f"{'architecture':15} {'features':>8} {names}")
+    for name in ("topk", "standard", "standard, start"):
+        architecture, _, start = name.partition(", ")
         for n_features in (4096, 16384):
             config = SAEConfig(architecture=architecture, n_features=n_features, k=K, batch=BATCH, part=BATCH)
-            steps = {"ours": ours(config), "dense": dense_autograd(config)}
+            steps = {"ours": ours(config, is_start=bool(start)), "dense": dense_autograd(config)}
             with contextlib.suppress(ImportError):
                 steps["saelens"] = saelens(config)
             speed = activations_per_second(steps)
             mine, dense, theirs = speed["ours"], speed["dense"], speed.get("saelens", float("nan"))
             ratios = f"{dense:15,.0f} {mine / dense:6.2f} {theirs:8,.0f} {mine / theirs:6.2f}"
-            print(f"{architecture:12} {n_features:8,} {mine:8,.0f} {ratios}", flush=True)
+            print(f"{name:15} {n_features:8,} {mine:8,.0f} {ratios}", flush=True)
 
 
 if __name__ == "__main__":
