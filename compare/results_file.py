@@ -18,7 +18,7 @@ WRITTEN = {RESULTS, "timings.json", "index.html", "README.md"}
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse to replace what is not a report or holds more than one, and a place where none can be written."""
+    """Refuse to replace what is not a report or holds more than one, and where none can be written."""
     check_place(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return

@@ -254,7 +254,7 @@ def measured(arm: Arm, before: Measured, out: Path, step: Step) -> list[Path]:
     folders = [out] if arm.n_systems == 1 else [out / str(number) for number in range(arm.n_systems)]
     check_place(folders[0])
     mine = {each for folder in folders for each in (folder, folder.with_name(f"{folder.name}.unfinished"))}
-    if arm.n_systems == 1 or out.is_file():
+    if arm.n_systems == 1:
         strangers = [out] if out.exists() else []
     else:
         strangers = [each for each in sorted(out.glob("[!.]*")) if each not in mine]

@@ -86,7 +86,11 @@ def real_sentence(results: dict, arm: dict) -> str:
         for cell in cells
         if cell["verdict"] == "CONFIRMED"
     ]
-    text = f"Of six cells in “{arm['name']}”, {counted(cells)}"
+    share = 100 * sum(cell["n_pairs"] for cell in cells) / arm["n_pairs"]
+    text = (
+        f"Of six cells in “{arm['name']}”, which hold {share:.{int(share < 10)}f} % of its pairs (the data leave "
+        f"the level of the others open), {counted(cells)}"
+    )
     if confirmed:
         text += f". As claimed: {'; '.join(confirmed)}"
     matched = sum(cell["verdict"] == "REFUTED" and bool(as_much_in(results, arm, cell)) for cell in cells)
@@ -155,18 +159,21 @@ def toy_sentence(results: dict) -> str:
         read = "as" if readings else "with “do not co-occur” read as"
         readings.append(f"{held} {read} {reading.removeprefix('table-')}")
     cells = [(find_cell(arm, DECIDING), arm["name"]) for arm in toys]
-    means = sorted((cell["mean"], name) for cell, name in cells if cell["n_pairs"])
+    gates = results["hypotheses"]["gates"]
+    means = sorted(
+        (cell["mean"], name)
+        for cell, name in cells
+        if cell["n_pairs"] >= max(1, gates["min_pairs"]) and cell["n_features"] >= gates["min_features"]
+    )
     text = f"Of {len(toys)} toy{'s' * (len(toys) > 1)} whose truth is known"
     if len(toys) < len(every):
         text += " and in which outputs are part of the loss"
     if readings:
         text += f", the post's whole table holds {and_list(readings)}"
     if means:
-        low, high = means[0], means[-1]
-        text += (
-            "; the deciding cell, exclusive features with similar outputs, had mean cosines from "
-            f"{number(low[0], 2)} ({low[1]}) to {number(high[0], 2)} ({high[1]})"
-        )
+        low, high = (f"{number(mean, 2)} ({name})" for mean, name in (means[0], means[-1]))
+        had = f"mean cosines from {low} to {high}" if len(means) > 1 else f"a mean cosine of {low}"
+        text += f"; the deciding cell, exclusive features with similar outputs, had {had}"
     return text + "."
 
 

@@ -44,6 +44,17 @@ def cofire(monkeypatch, *words: str) -> None:
     assert stop.value.code in (0, None)
 
 
+def refused(monkeypatch, capsys, *words: str) -> str:
+    """The one line with which bad input is refused."""
+    monkeypatch.setattr("sys.argv", ["cofire", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
 def test_saes_given_together_are_replicates_of_one_system(here, monkeypatch):
     common = ["--config", "mine.toml", "--text", "text.txt", "--tokens", "2000", "--quiet"]
     common += ["--site", "blocks.0.hook_mlp_out", "--sae", "sae-0", "--sae", "sae-1"]
@@ -59,6 +70,25 @@ def test_saes_given_together_are_replicates_of_one_system(here, monkeypatch):
     assert seeds[0].provenance["models"][0]["quality"]["bits_per_byte"] > 0
     nulls = [json.loads((here / "null" / str(n) / "manifest.json").read_text()) for n in (0, 1)]
     assert {null["name"] for null in nulls} == {"a null"}
+
+
+def test_a_wrong_second_sae_is_refused_before_the_first_is_measured(here, monkeypatch, capsys):
+    rows = torch.eye(FEATURES)
+    zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(FEATURES)}
+    save_sae(SAE(architecture="topk", W_enc=rows.clone(), W_dec=rows, k=4, **zeros), here / "wide")
+    common = ["--config", "mine.toml", "--text", "text.txt", "--site", "blocks.0.hook_mlp_out", "--quiet"]
+    for second, found in (("wide", f"of width {FEATURES}, which the SAE reads"), ("none", "nothing at none")):
+        words = ["measure", "model", "-o", "evidence", "--sae", "sae-0", "--sae", second, *common]
+        assert found in refused(monkeypatch, capsys, *words)
+        assert not (here / "evidence").exists()
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(here, monkeypatch, capsys):
+    common = ["--config", "mine.toml", "--text", "text.txt", "--site", "blocks.0.hook_mlp_out", "--quiet"]
+    words = ["measure", "model", "-o", "text.txt/evidence", "--sae", "sae-0", *common]
+    assert "found" in refused(monkeypatch, capsys, *words)
+    for out in ("sae-0", "text.txt/table.csv"):  # the Evidence, which is looked at later, is not there
+        assert "write" in refused(monkeypatch, capsys, "calibrate", "none", "-o", out)
 
 
 def test_the_default_arms_are_three_seeds_their_surrogates_and_controls_of_one():

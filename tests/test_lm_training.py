@@ -169,6 +169,9 @@ def test_a_document_begins_with_the_end_of_text_token(run):
         ({"heads": 3}, "expected heads that divide width, found width=16 and heads=3"),
         ({"tokens": 64}, "expected more steps than warmup_steps=5, found 1"),
         ({"batch": 0}, "expected batch > 0, found 0"),
+        ({"seed": -1}, r"expected a seed from 0 to 2\*\*40 - 1, found -1"),
+        ({"learning_rate": float("nan")}, "expected learning_rate > 0, found nan"),
+        ({"weight_decay": -0.1}, "expected weight_decay of 0 or more, found -0.1"),
         ({"decay_share": 2.0}, r"expected decay_share in \[0, 1\], found 2.0"),
     ],
 )

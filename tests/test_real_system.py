@@ -227,9 +227,18 @@ def test_a_system_is_loaded_from_what_its_config_names(tmp_path):
     assert next(other.stream()).activations.values().numel() <= 2 * 60
 
 
-@pytest.mark.parametrize("wrong", [{"context": 1}, {"batch_tokens": 8}, {"n_tokens": 0}, {"site": ""}])
-def test_configs_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match="expected"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"context": 1}, "expected a context of 2 tokens or more"),
+        ({"batch_tokens": 8}, "expected batch_tokens >= context"),
+        ({"n_tokens": 0}, "expected n_tokens of 1 or more"),
+        ({"site": ""}, "expected a site, found nothing"),
+        ({"seed": -1}, "expected a seed from 0"),
+    ],
+)
+def test_configs_that_make_no_sense_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIG, **wrong)
 
 

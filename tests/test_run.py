@@ -8,7 +8,7 @@ import pytest
 import torch
 from synthetic import LinearSystem, planted_system
 
-from compare.evidence import measure
+from compare.evidence import Evidence, measure
 from compare.hypotheses import judge, load
 from compare.progress import step
 from compare.run import (
@@ -96,6 +96,59 @@ def test_a_surrogate_keeps_the_slope_that_geometry_alone_writes(tmp_path):
     assert slope > 0.9  # tied and isotropic: the correlation of pre-activations is the cosine
     assert null == pytest.approx(slope, abs=0.05)
     assert results["arms"][1]["control_of"] == "linear"
+
+
+def test_seeds_that_are_measured_stay_when_the_rest_is_measured(tmp_path):
+    def small(number, site="a"):
+        system = planted_system(n=16, n_tokens=512, seed=number)
+        system.provenance = {"config": {"site": site}, "sizes": (16, 32)}
+        return system
+
+    def breaks(number):
+        if number == 1:
+            raise KeyboardInterrupt
+        return small(number)
+
+    out = tmp_path / "evidence"
+    with pytest.raises(KeyboardInterrupt):
+        measured(arm_of(breaks, n_systems=3)[0], {}, out, QUIET)
+    first = (out / "0" / "manifest.json").stat().st_mtime_ns
+    other = arm_of(partial(small, site="b"), n_systems=3)[0]
+    with pytest.raises(ValueError, match=r"expected Evidence of the same system in .*/0, .* another config"):
+        measured(other, {}, out, QUIET)
+    whole = arm_of(small, n_systems=3)[0]
+    assert measured(whole, {}, out, QUIET) == [out / "0", out / "1", out / "2"]
+    assert (out / "0" / "manifest.json").stat().st_mtime_ns == first
+    assert [Evidence.load(out / name).directions[0, 0] for name in "012"] == [
+        float(small(number).directions[0, 0]) for number in range(3)
+    ]
+    with pytest.raises(ValueError, match=r"expected a new folder, found .*evidence: remove it"):
+        measured(whole, {}, out, QUIET)
+
+
+def test_nothing_is_measured_beside_files_of_others(tmp_path):
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "notes.txt").write_text("mine")
+    arm, made = arm_of(lambda number: planted_system(n=16, n_tokens=512, seed=number), n_systems=2)
+    with pytest.raises(ValueError, match=r"expected a new folder, found .*notes\.txt: remove it"):
+        measured(arm, {}, tmp_path / "evidence", QUIET)
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "in"):
+        with pytest.raises(
+            ValueError, match=r"expected a folder to write .* in, found .*, where nothing can"
+        ):
+            measured(arm, {}, out, QUIET)
+    assert made == []
+
+
+def test_a_surrogate_needs_evidence_of_its_own_system(tmp_path):
+    linear, _ = arm_of(lambda number: LinearSystem(), "linear")
+    null = surrogate_arm(linear, seed=0)
+    other = measure(LinearSystem(seed=1))
+    with pytest.raises(ValueError, match=r"expected Evidence of .* for its surrogate, found that of other"):
+        next(null.systems({"linear": [other]}, QUIET))
+    with pytest.raises(ValueError, match="expected 1 Evidence for as many seeds of a surrogate, found 2"):
+        next(null.systems({"linear": [other, other]}, QUIET))
 
 
 def test_seeds_of_one_name_are_replicates_and_a_control_needs_one_system(tmp_path):

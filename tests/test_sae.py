@@ -392,6 +392,25 @@ def test_saelens_loads_what_we_write_and_fires_the_same_features(tmp_path, archi
     torch.testing.assert_close(theirs(SITE), sae.reconstruct(SITE), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["BatchTopK", "MatryoshkaBatchTopK"])
+def test_we_load_what_saelens_makes_of_a_batch_topk_for_use(tmp_path, kind):
+    """It writes one as a JumpReLU whose threshold is the mean least activation that training kept."""
+    saes = pytest.importorskip("sae_lens.saes")
+    shape = {"d_in": WIDTH, "d_sae": FEATURES, "k": 3.0}
+    more = {"matryoshka_widths": [8, FEATURES]} if kind.startswith("Matryoshka") else {}
+    trained = getattr(saes, f"{kind}TrainingSAE")(getattr(saes, f"{kind}TrainingSAEConfig")(**shape, **more))
+    with torch.no_grad():
+        trained.W_enc.copy_(draw(WIDTH, FEATURES, seed=1))
+        trained.topk_threshold.fill_(0.5)
+    trained.save_inference_model(tmp_path / "sae")
+    theirs = saes.SAE.load_from_disk(tmp_path / "sae")
+    loaded = load_sae(tmp_path / "sae")
+    assert loaded.architecture == "jumprelu"
+    found = dense(loaded.activations(SITE))
+    assert 0 < (found > 0).double().mean() < 0.5
+    torch.testing.assert_close(found, theirs.encode(SITE), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("architecture", ALL)
 def test_we_load_what_saelens_writes(tmp_path, architecture):
     sae_lens = pytest.importorskip("sae_lens")

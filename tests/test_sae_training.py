@@ -306,21 +306,28 @@ def test_the_rate_rises_stays_and_falls():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "message"),
     [
-        {"architecture": "gated"},
-        {"decoder": "matched"},
-        {"matched_to": "x"},
-        {"k": 25},
-        {"part": 100},
-        {"n_activations": 5},
-        {"silent_steps": 0},
-        {"revival_k": 0},
-        {"checkpoint_every": 0},
+        ({"architecture": "gated"}, "expected architecture among topk, abstopk, standard, found 'gated'"),
+        ({"decoder": "matched"}, "expected matched_to with a matched decoder and no other"),
+        ({"matched_to": "x"}, "expected matched_to with a matched decoder and no other"),
+        ({"k": 25}, "expected k from 1 to n_features, found k=25 and n_features=24"),
+        ({"k": 0}, "expected k from 1 to n_features, found k=0 .*: change k"),
+        ({"part": 100}, "expected part a multiple of batch"),
+        ({"n_activations": 5}, "n_activations of a batch or more, found"),
+        ({"silent_steps": 0}, "expected silent_steps of 1 or more, found 0"),
+        ({"revival_k": 0}, "expected revival_k of 1 or more, found 0"),
+        ({"checkpoint_every": 0}, "expected checkpoint_every of 1 or more, found 0"),
+        ({"learning_rate": float("nan")}, "expected learning_rate > 0, found nan"),
+        ({"learning_rate": 0.0}, "expected learning_rate > 0, found 0.0"),
+        ({"l1": -1.0}, "expected l1 of 0 or more, found -1.0"),
+        ({"warmup_steps": -1}, "expected warmup_steps of 0 or more, found -1"),
+        ({"seed": -1}, r"expected a seed from 0 to 2\*\*40 - 1, found -1"),
+        ({"seed": 2**40}, "expected a seed from 0 .* found 1099511627776"),
     ],
 )
-def test_configs_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match="expected"):
+def test_configs_that_make_no_sense_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         replace(SMALL, **wrong)
 
 
