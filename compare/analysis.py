@@ -16,7 +16,7 @@ from compare.evidence import Evidence
 from compare.examples import Levels, example_pairs
 from compare.excess import combine_nulls, null_slopes
 from compare.fitted import Fit
-from compare.geometry import Antipodal, antipodal, unit_rows
+from compare.geometry import Antipodal, antipodal, unit_directions
 from compare.hidden import hidden
 from compare.measures import DIRECTIONS, cooccurrence_level, similarity_level
 from compare.names import DIFFERENCE
@@ -348,7 +348,7 @@ def listed_pairs(seed: Seed, number: int) -> list[dict]:
 def blob_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
     """The keys `blob` and, if asked for, `hidden`, of the first seed, and `shape` of all."""
     directions, _ = directions_of(seeds[0])
-    null = matched_null(unit_rows(directions), seed=seed)
+    null = matched_null(unit_directions(directions), seed=seed)
     found = blob(directions, null=null, seed=seed)
     blobs = [found, *(blob(directions_of(one)[0], seed=seed) for one in seeds[1:])]
     shapes = [shape_of(one, its_blob) for one, its_blob in zip(seeds, blobs, strict=True)]

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from compare import figures_atlas
 from compare.anchors import anchor_sentences, anchor_table, markdown
-from compare.atlas_points import CELLS, CLAIMS, MARGIN, cell_table, point_table
+from compare.atlas_points import CELLS, CLAIMS, WIDE_ZERO, cell_table, point_table
+from compare.cells import MARGIN
 from compare.figures import to_png
 from compare.folders import whole_folder
 from compare.results_file import RESULTS, check_folder, to_json
@@ -70,10 +71,10 @@ def how_narrowly(inside: pd.DataFrame) -> list[str]:
         f"Where it holds there, co-occurring pairs have mean cosines of {same.min():+.2f} to "
         f"{same.max():+.2f} with the same outputs and {different.min():+.2f} to {different.max():+.2f} with "
         f"different ones, a difference of {(same - different).min():.2f} to {(same - different).max():.2f}: "
-        f"it holds as far as +-{MARGIN:g} counts as zero. By the narrower zero of reports, +-{MARGIN:g} / "
+        f"it holds as far as +-{WIDE_ZERO:g} counts as zero. By the narrower zero of reports, +-{MARGIN:g} / "
         f"sqrt(dimensions), it holds at {inside['zero_by_noise'].sum() or 'none'} of these {len(inside)}.",
-        f"At {(same < MARGIN).sum()} of them co-occurring pairs of the same output are above 0 and yet "
-        f"within +-{MARGIN:g} of it, and at {(others > 0).sum()} exclusive pairs of the same output are "
+        f"At {(same < WIDE_ZERO).sum()} of them co-occurring pairs of the same output are above 0 and yet "
+        f"within +-{WIDE_ZERO:g} of it, and at {(others > 0).sum()} exclusive pairs of the same output are "
         f"below 0 by those that lie opposite each other alone: the others average above 0.",
     ]
 
@@ -167,7 +168,7 @@ def atlas_results(
     return {
         "run": about,
         "atlas": {
-            "margin": MARGIN,
+            "margin": WIDE_ZERO,
             "summary": [
                 *summary(phase),
                 *decay_summary(phase),

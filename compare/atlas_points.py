@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from compare.cells import MARGIN
 from compare.names import CLAIMS as TABLE
 from compare.replicates import t_interval
 
-MARGIN = 0.1
+WIDE_ZERO = 0.1
 """A cell is "= 0" where the 90 % interval of its mean lies within +-0.1: two one-sided tests at 5 %."""
 
 OVERLAPS = {"similar": ("same", 1.0), "different": ("different", 0.0)}
@@ -128,7 +129,7 @@ def least_of_others(point: dict) -> float:
     return float("nan")
 
 
-def is_as_claimed(seeds: Sequence[float] | np.ndarray, claim: str, margin: float = MARGIN) -> bool:
+def is_as_claimed(seeds: Sequence[float] | np.ndarray, claim: str, margin: float = WIDE_ZERO) -> bool:
     """Two one-sided tests at 5 % for "= 0", one for a sign."""
     _, low, high = t_interval(seeds, 0.90)
     if claim == "= 0":

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from compare.geometry import cosine_blocks, unit_rows
+from compare.geometry import cosine_blocks, unit_directions
 from compare.nulls import cosine_cdf, effective_dimension, matched
 from compare.tiles import row_products
 
@@ -183,7 +183,7 @@ class Blob:
 
 def blob(directions: Float[np.ndarray, "n width"], *, null: Null | None = None, seed: int = 0) -> Blob:
     """The shape of the cosines of all pairs, with errors and nulls."""
-    unit = unit_rows(directions)
+    unit = unit_directions(directions)
     n, width = unit.shape
     d_eff = effective_dimension(unit)
     null = null or matched_null(unit, seed=seed)

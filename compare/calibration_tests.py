@@ -13,7 +13,7 @@ from jaxtyping import Float, Int8
 
 from compare.blob import GROUPS, matched_null, shape_p, sums_of
 from compare.cells import P_VALUES, Cells, estimate, measure_cells
-from compare.geometry import antipodal, flag, unit_rows
+from compare.geometry import antipodal, flag, unit_directions
 from compare.names import CLAIMS
 from compare.nulls import effective_dimension
 from compare.opposites import dense_excess
@@ -72,7 +72,7 @@ def calibrate_tests(
         if progress is not None:
             progress(number, replicates)
         fresh = redrawn(directions, rng)
-        units = unit_rows(fresh)
+        units = unit_directions(fresh)
         cosine = (units @ units.T).astype(np.float64)
         cells = measure_cells(cosine, cooccurrence, similarity, mask, d_eff=effective_dimension(units))
         size = effect * float(cosine[np.triu_indices(len(cosine), 1)].std())
@@ -99,7 +99,7 @@ def expected_cosine(
     directions: Float[np.ndarray, "n width"], rng: np.random.Generator, draws: int = 100
 ) -> float:
     """Mean cosine of two directions drawn as `redrawn` draws them."""
-    sums = [unit_rows(redrawn(directions, rng)).sum(0, dtype=np.float64) for _ in range(draws)]
+    sums = [unit_directions(redrawn(directions, rng)).sum(0, dtype=np.float64) for _ in range(draws)]
     n = len(directions)
     return float(np.mean([(total @ total - n) / (n * (n - 1)) for total in sums]))
 
@@ -181,8 +181,8 @@ def of_directions(
     """Tests of one dictionary by test and term: antipodal features, signs, dense ones, and the blob."""
     found = antipodal(directions, n_pairs=1, seed=seed)
     p = {name: found.features[f"p_{name}"].to_numpy() for name in ("covariance", "beta", "effective")}
-    null = matched_null(unit_rows(directions), seed=seed)
-    sums = sums_of(unit_rows(directions), min(GROUPS, len(directions)), seed).estimates()
+    null = matched_null(unit_directions(directions), seed=seed)
+    sums = sums_of(unit_directions(directions), min(GROUPS, len(directions)), seed).estimates()
     shape = shape_p({name: value for name, (value, _) in sums.items()}, null)
     any_flagged = "any feature flagged"
     results = {

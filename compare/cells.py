@@ -19,6 +19,7 @@ from compare.measures import COOCCURRENCE_LEVELS, SIMILARITY_LEVELS
 from compare.names import CELLS
 from compare.nulls import cosine_quantile
 from compare.regress import dyadic_ols
+from compare.replicates import over_replicates
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 NULL_SHARE = 0.01
@@ -275,20 +276,14 @@ def combine_seeds(seeds: Sequence[Cells]) -> Cells:
 def combine_rows(rows: Sequence[pd.Series], margin: float | None) -> dict:
     """One cell, or one contrast, over seeds."""
     there = [row for row in rows if np.isfinite(row["mean"])]
-    means = np.array([row["mean"] for row in there])
-    spread = float(means.std(ddof=1)) if len(means) > 1 else np.nan
-    mean = means.mean() if len(means) else np.nan
-    combined = dict(rows[0]) | estimate(mean, spread / max(len(means), 1) ** 0.5, len(means) - 1, margin)
-    combined["seed_sd"] = spread
+    found = over_replicates([row["mean"] for row in there])
+    combined = dict(rows[0]) | estimate(found.mean, found.se, found.df, margin) | {"seed_sd": found.spread}
     if margin is None:
         return combined
     for name in ("sd", "null_sd", "share_below", "share_above", "feasible_from"):
         combined[name] = float(np.mean([row[name] for row in there])) if there else np.nan
     for name in ("share_below", "share_above"):
-        shares = [row[name] for row in there]
-        combined[f"{name}_se"] = (
-            float(np.std(shares, ddof=1) / len(shares) ** 0.5) if len(there) > 1 else np.nan
-        )
+        combined[f"{name}_se"] = over_replicates([row[name] for row in there]).se
     for name in ("n_pairs", "n_features"):
         combined[name] = int(min(row[name] for row in rows))
     combined["quantiles"] = {

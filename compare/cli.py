@@ -230,8 +230,7 @@ def calibrate(
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(out, index=False, lineterminator="\n")
-    Console().print(calibration_table(table, effect))
-    Console().print(other_tests_table(table, effect))
+    Console().print(calibration_table(table, effect), other_tests_table(table, effect), sep="\n")
     print(f"The table lies in {out}")
 
 

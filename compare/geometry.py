@@ -23,7 +23,7 @@ ROWS = 1024
 THRESHOLD = -0.5
 """Cosine below which a pair counts as antipodal."""
 
-NULL_DICTIONARIES = 20
+NEAREST_NULLS = 20
 """Random dictionaries behind the covariance null. The smallest p-value is 1 / (20 n + 1): Benjamini-Hochberg
 can flag one feature alone, Benjamini-Yekutieli no fewer than about log(n)."""
 
@@ -31,7 +31,7 @@ FALSE_DISCOVERY_RATE = 0.05
 FLIPS = 999
 
 
-def unit_rows(directions: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n width"]:
+def unit_directions(directions: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n width"]:
     """Directions at unit length, in float32; a zero row is refused."""
     length = row_lengths(directions)
     if not (length > 0).all():
@@ -100,11 +100,11 @@ def antipodal(
     *,
     n_pairs: int = 100,
     seed: int = 0,
-    n_dictionaries: int = NULL_DICTIONARIES,
+    n_dictionaries: int = NEAREST_NULLS,
     flips: int = FLIPS,
 ) -> Antipodal:
     """Opposite pairs of a dictionary of alive features, against its nulls."""
-    unit = unit_rows(directions)
+    unit = unit_directions(directions)
     n, width = unit.shape
     d_eff = effective_dimension(unit)
     found = extremes(unit)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy import sparse, stats
 
 from compare.blob import LEVEL, NULL_DICTIONARIES, TESTED, Blob, Null, standardised, sums_of
-from compare.geometry import unit_rows
+from compare.geometry import unit_directions
 from compare.nulls import matched
 from compare.tiles import row_products
 
@@ -54,7 +54,7 @@ def hidden(
     directions: Float[np.ndarray, "n width"], blob: Blob, null: Null, *, n_plants: int = 2, seed: int = 0
 ) -> Hidden:
     """Power curve and hidden shares of a dictionary of this size, mean and covariance."""
-    power = power_curve(unit_rows(directions), null, n_plants=n_plants, seed=seed)
+    power = power_curve(unit_directions(directions), null, n_plants=n_plants, seed=seed)
     smallest = [
         {"share": share, "sd": blob.width**-0.5}
         | {name: smallest_found(part[name], part["power"]) for name in ("size", "alignment")}
@@ -106,7 +106,7 @@ def plant(
     j = chosen - i * (2 * n - i - 1) // 2 + i + 1
     signs = rng.choice(np.array([-1.0, 1.0], np.float32), len(chosen))
     graph = sparse.coo_matrix((signs, (i, j)), shape=(n, n)).tocsr()
-    planted = unit_rows(unit + size / 2 * ((graph + graph.T) @ unit))
+    planted = unit_directions(unit + size / 2 * ((graph + graph.T) @ unit))
     few = slice(0, 100_000)
     moved = [row_products(side, i[few], j[few]) for side in (planted, unit)]
     return planted, float((signs[few] * (moved[0] - moved[1])).mean())

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from compare.contexts import BEFORE, NONE
 from compare.evidence import Evidence
-from compare.geometry import antipodal, most_antipodal, unit_rows
+from compare.geometry import antipodal, most_antipodal, unit_directions
 
 DENSE = (0.1, 0.3)
 """Firing rates above which a feature counts as dense."""
@@ -62,7 +62,7 @@ def changed(
         sparse = rates <= rate
         if sparse.sum() < len(rates):
             yield f"without features that fire on more than {rate:.0%}", directions[sparse]
-    unit = unit_rows(directions)
+    unit = unit_directions(directions)
     centred = unit - unit.mean(0)
     yield "mean direction taken out", centred
     if min(centred.shape) > 2 * N_TOP:

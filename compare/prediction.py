@@ -16,6 +16,7 @@ from compare.cells import estimate
 from compare.evidence import Evidence
 from compare.pairs import PairTable
 from compare.predictors import measures_of
+from compare.replicates import over_replicates
 from compare.rules import FIRST_ORDER, POST, REFERENCE, RULES, Rule
 
 FOLDS = 4
@@ -164,14 +165,14 @@ def combine(scores: Sequence[pd.DataFrame], n_features: int) -> list[dict]:
 
     One seed keeps its own error over features. Each score becomes {mean, se, low, high, df}.
     """
-    several = len(scores) > 1
     rows = []
     for k, name in enumerate(scores[0]["rule"]):
         row = {"rule": name}
         for what in SCORES:
-            values = np.array([frame[what].iloc[k] for frame in scores])
-            se = values.std(ddof=1) / len(values) ** 0.5 if several else scores[0][f"{what}_se"].iloc[k]
-            found = estimate(float(values.mean()), float(se), len(values) - 1 if several else n_features - 1)
+            mean, se, df, _ = over_replicates([frame[what].iloc[k] for frame in scores])
+            if len(scores) == 1:
+                se, df = float(scores[0][f"{what}_se"].iloc[k]), n_features - 1
+            found = estimate(mean, se, df)
             row[what] = {key: found[key] for key in ("mean", "se", "low", "high", "df")}
         rows.append(row)
     return rows

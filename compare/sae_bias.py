@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from compare.cells import estimate
-from compare.replicates import t_interval
+from compare.replicates import over_replicates, t_interval
 from compare.verdicts import UNDECIDED, by_interval
 
 RECOVERED = 0.9
@@ -131,8 +131,8 @@ def numbers_on_toys(rows: Iterable[dict]) -> list[dict]:
         name = f"{directions} directions, {decoder} decoder, L0 {level_of(k, l0)}"
         values = {"co-occurrence": sae, "co-occurrence, less the true": sae - true, "pre-activations": slopes}
         for what, one in values.items():
-            se = float(one.std(ddof=1) / len(one) ** 0.5)
-            number = estimate(float(one.mean()), se, len(one) - 1)
+            mean, se, df, _ = over_replicates(one.to_numpy())
+            number = estimate(mean, se, df)
             if what.endswith("true") and part["recovered"].mean() < ENOUGH:
                 number = {"problem": f"only {part['recovered'].mean():.0%} of the directions were recovered"}
             found.append({"name": f"{name}: {what}"} | number)

@@ -8,6 +8,7 @@ import pandas as pd
 from compare.cells import Cells, estimate
 from compare.fitted import Fit
 from compare.names import SLOPES, cell_name, term_name
+from compare.replicates import over_replicates
 
 
 def seed_rows(cells: Sequence[Cells], fits: Sequence[Fit]) -> list[dict]:
@@ -42,11 +43,11 @@ def slope(fits: Sequence[Fit], weights: Sequence[dict[str, float]]) -> dict:
         name: [fit.contrast(weight, kind) for fit, weight in zip(fits, weights, strict=True)]
         for name, kind in kinds.items()
     }
-    values = np.array([value for value, _ in found["default"]])
+    mean, se, df, _ = over_replicates([value for value, _ in found["default"]])
     single = {f"se_{kind}": float(np.mean([se for _, se in found[kind]])) for kind in kinds}
-    several = len(fits) > 1
-    se = float(values.std(ddof=1) / len(values) ** 0.5) if several else single["se_default"]
-    numbers = estimate(float(values.mean()), se, len(values) - 1 if several else fits[0].n_features - 1)
+    if len(fits) == 1:
+        se, df = single["se_default"], fits[0].n_features - 1
+    numbers = estimate(mean, se, df)
     p = 2 * min(numbers["p_below"], numbers["p_above"])
     return {"estimate": numbers.pop("mean")} | single | numbers | {"p": p}
 
@@ -89,9 +90,9 @@ def seed_tables(results: dict) -> dict[str, pd.DataFrame]:
 def over_seeds(part: pd.DataFrame) -> dict:
     """One quantity over the seeds that have it."""
     part = part.dropna(subset="mean").astype({"mean": float, "se": float})
-    n = len(part)
-    spread = float(part["mean"].std(ddof=1)) if n > 1 else np.nan
-    found = estimate(float(part["mean"].mean()) if n else np.nan, spread / max(n, 1) ** 0.5, n - 1)
-    own = float(np.sqrt((part["se"] ** 2).mean())) if n else np.nan
+    mean, se, df, spread = over_replicates(part["mean"].to_numpy())
+    found = estimate(mean, se, df)
+    own = float(np.sqrt((part["se"] ** 2).mean())) if len(part) else np.nan
     kept = {name: found[name] for name in ("mean", "se", "low", "high")}
-    return {"seeds": n} | kept | {"seed_sd": spread, "own_se": own, "ratio": spread / own if own else np.nan}
+    about = {"seed_sd": spread, "own_se": own, "ratio": spread / own if own else np.nan}
+    return {"seeds": len(part)} | kept | about

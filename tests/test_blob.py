@@ -7,14 +7,14 @@ from scipy import stats
 
 from compare.blob import LEVEL, blob, matched_null, shape_p, sums_of
 from compare.cells import estimate
-from compare.geometry import unit_rows
+from compare.geometry import unit_directions
 from compare.hidden import hidden, hidden_shares, plant, poisson_limit, smallest_found
 
 
 def gaussian(n=200, width=32, seed=0, spectrum=None):
     """Random unit directions, isotropic or with a spectrum."""
     rows = np.random.default_rng(seed).normal(size=(n, width))
-    return unit_rows((rows if spectrum is None else rows * spectrum).astype(np.float32))
+    return unit_directions((rows if spectrum is None else rows * spectrum).astype(np.float32))
 
 
 def rejects(unit, seed=0) -> bool:
@@ -63,7 +63,7 @@ def test_a_shared_mean_direction_is_not_taken_for_a_shape(length):
     for seed in range(40):
         rows = np.random.default_rng(seed).normal(size=(150, 40)) * spectrum / np.linalg.norm(spectrum)
         rows[:, 5] += length
-        found.append(rejects(unit_rows(rows.astype(np.float32)), seed))
+        found.append(rejects(unit_directions(rows.astype(np.float32)), seed))
     assert sum(found) <= 7  # more than 7 of 40 at 5 %: probability .001
 
 
@@ -77,7 +77,7 @@ def test_efrons_empirical_null_of_random_directions_is_standard_and_a_plant_lowe
 
 
 def test_directions_that_all_but_share_one_have_no_empirical_null_and_a_shape_all_the_same():
-    leaning = unit_rows(gaussian(n=200, width=64) + np.float32(0.2))
+    leaning = unit_directions(gaussian(n=200, width=64) + np.float32(0.2))
     found = blob(leaning)
     assert np.isnan([found.null_mean, found.null_sd, found.null_share]).all()
     assert found.mean > 0.6

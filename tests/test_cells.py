@@ -15,7 +15,7 @@ from compare.cells import (
     measure_cells,
     problem_of,
 )
-from compare.geometry import unit_rows
+from compare.geometry import unit_directions
 from compare.hypotheses import judge, load
 from compare.measures import COOCCURRENCE_LEVELS, SIMILARITY_LEVELS
 
@@ -254,8 +254,8 @@ def test_a_hub_beside_a_few_other_pairs_leaves_no_degree_of_freedom_and_the_cell
 
 def test_directions_of_no_meaning_have_no_mean_cosine_once_their_mean_is_out():
     rng = np.random.default_rng(0)
-    units = unit_rows(rng.normal(size=(60, 512)))
-    centred = unit_rows(units - units.mean(0))
+    units = unit_directions(rng.normal(size=(60, 512)))
+    centred = unit_directions(units - units.mean(0))
     mask = ~np.eye(60, dtype=bool)
     assert (centred @ centred.T)[mask].mean() == pytest.approx(-1 / 59, abs=1e-4)
     assert beside_the_average(centred @ centred.T, mask)[mask].mean() == pytest.approx(0, abs=1e-12)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from compare.blob import blob
-from compare.geometry import antipodal, flag, lowest_cosine_p, sign_flip_test, unit_rows
+from compare.geometry import antipodal, flag, lowest_cosine_p, sign_flip_test, unit_directions
 from compare.nulls import matched
 
 
@@ -40,7 +40,7 @@ def test_an_anisotropic_dictionary_fools_the_uniform_null_but_not_the_matched_on
 
 
 def test_drawn_directions_have_the_second_moment_they_were_asked_for():
-    unit = unit_rows(gaussian(n=500, width=16, spectrum=np.arange(1, 17) ** -1.0))
+    unit = unit_directions(gaussian(n=500, width=16, spectrum=np.arange(1, 17) ** -1.0))
     rng = np.random.default_rng(0)
     drawn = matched(unit, rng).draw(100_000, rng)
     np.testing.assert_allclose(drawn.T @ drawn / len(drawn), unit.T @ unit / len(unit), atol=0.01)
@@ -107,7 +107,7 @@ def test_a_dead_direction_is_refused():
 
 
 def test_exact_opposites_have_p_values_though_rounding_takes_their_cosine_beyond_minus_one():
-    half = unit_rows(gaussian(n=40, width=16))
+    half = unit_directions(gaussian(n=40, width=16))
     lowest = (half * -half).sum(1)
     assert (lowest < -1).any()
     found = antipodal(np.vstack([half, -half]), flips=9, n_dictionaries=2)
@@ -117,4 +117,4 @@ def test_exact_opposites_have_p_values_though_rounding_takes_their_cosine_beyond
 
 def test_directions_far_shorter_than_squares_can_tell_are_made_unit():
     tiny = gaussian() * np.float32(1e-38)
-    np.testing.assert_allclose(np.linalg.norm(unit_rows(tiny), axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(unit_directions(tiny), axis=1), 1, rtol=1e-4)

@@ -10,7 +10,7 @@ from synthetic import planted_system
 from compare.cells import estimate
 from compare.contexts import BEFORE, NONE
 from compare.evidence import measure
-from compare.geometry import antipodal, flag, unit_rows
+from compare.geometry import antipodal, flag, unit_directions
 from compare.hypotheses import CONFIRMED, REFUTED, judge, load
 from compare.opposites import (
     beyond_parallel,
@@ -50,7 +50,7 @@ def test_pairs_among_dense_features_go_with_them_and_others_stay():
 def test_one_side_of_a_split_signed_feature_is_the_commoner_one():
     directions, rates = dense_world(dense=False)
     rates[:12] = 0.02
-    stays = one_of_each_split(unit_rows(directions), rates)
+    stays = one_of_each_split(unit_directions(directions), rates)
     assert stays.sum() == 188
     assert stays[:12].all()
     assert row_of(variants(directions, rates), "split signed")["features_flagged"] <= 1
