@@ -1,91 +1,34 @@
 """One arm, from the Evidence of its seeds to the numbers of the report; the same for every arm."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
 
-from compare.battery import AS_PUBLISHED, CAUSAL, DEFAULT, SPECIFICATIONS, TRUE, WITH_NULLS, Specification
+from compare.battery import DEFAULT, WITH_NULLS
 from compare.blob import GROUPS, NULL_DICTIONARIES, Blob, blob, matched_null
 from compare.causes import causal_results
-from compare.cells import Cells, beside_the_average, combine_seeds, measure_cells
+from compare.cells import combine_seeds
+from compare.dictionary import N_LISTED, Choices, Seed, analyse_seed, deviation, deviations_of, directions_of
 from compare.evidence import Evidence
-from compare.examples import Levels, example_pairs
 from compare.excess import combine_nulls, null_slopes
-from compare.fitted import Fit
-from compare.geometry import Antipodal, antipodal, unit_directions
+from compare.geometry import unit_directions
 from compare.hidden import hidden
-from compare.measures import DIRECTIONS, cooccurrence_level, similarity_level
 from compare.names import DIFFERENCE
-from compare.nulls import cosine_density, effective_dimension, matched_density
+from compare.nulls import cosine_density, matched_density
 from compare.opposites import (
     beyond_parallel,
     dense_excess,
     flagged_share,
-    promoted_tokens,
     sides,
     variants,
 )
-from compare.pairs import PairMap, PairTable, histogram, pair_map, pair_table
+from compare.pairs import PairMap, histogram
 from compare.prediction import rule_results
-from compare.regress import fit
 from compare.reliability import Reliability, reliabilities
 from compare.seeds import numbers, seed_rows, seeds_together, slope
 from compare.sensitivity import curve_results
 
-MAP_BINS = 80
-MAP_LIMITS = (-1.0, 1.0, 1 - float(np.log(2)), 1.0)
-"""The whole range of both published measures, so that the maps of all arms share their axes."""
-
 COSINE_EDGES = np.linspace(-1.0, 1.0, 201)
-SAME = 1e-6
-"""Directions are alike where their cosine is as near to 1 as this: rounding."""
-
-N_LISTED = 30
-"""Antipodal pairs that are listed for each seed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choices:
-    """What an analysis is free to choose; part of the report's config."""
-
-    min_count: int = 30
-    """Tokens that a feature must have fired on to count as alive."""
-
-    max_features: int = 4096
-    """At most so many alive features enter the pairs, drawn at random."""
-
-    curve_features: int = 400
-    """At most so many of these go through all specifications."""
-
-    curve_permutations: int = 199
-    """Permutations of the specification curve, 19 or more."""
-
-    device: str = "cpu"
-    """Where outputs are compared."""
-
-    seed: int = 0
-    """Of these draws, of folds and permutations, and of null directions."""
-
-
-class Seed(NamedTuple):
-    """What one Evidence gave."""
-
-    evidence: Evidence
-    table: PairTable
-    d_eff: float
-    similarity: str
-    cells: Cells
-    centred: Cells
-    """The same with the mean direction taken out of every one."""
-
-    fits: dict[Specification, Fit]
-    opposites: Antipodal
-    picture: PairMap
-    examples: list[dict]
 
 
 def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = True) -> dict:
@@ -154,63 +97,6 @@ def is_signed(provenance: Mapping) -> bool:
     return bool(provenance.get("signed")) or ("of" in provenance and is_signed(provenance["of"]))
 
 
-def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
-    """Every number of one Evidence."""
-    known, causal = [TRUE] if evidence.truth else [], CAUSAL if evidence.logit_metric is not None else []
-    specifications = (*SPECIFICATIONS, *known, *causal)
-    with torch.device(choices.device):
-        table = pair_table(
-            evidence,
-            cooccurrence=sorted({one.cooccurrence for one in specifications}),
-            similarity=sorted({one.similarity for one in specifications}),
-            min_count=choices.min_count,
-            max_features=choices.max_features,
-            seed=choices.seed,
-        )
-    ids = table.feature_ids
-    similarity = "true_js" if evidence.truth else DEFAULT.similarity
-    above = np.triu(table.mask, 1)
-    levels = Levels(
-        cooccurrence_level(evidence, ids, ids, exact=evidence.truth is not None),
-        similarity_level(table[similarity], float(np.median(table[similarity][above]))),
-    )
-    directions = np.asarray(evidence.directions)[ids]
-    d_eff = effective_dimension(directions)
-    if table.cosine[above].min() > 1 - SAME:
-        raise ValueError(
-            f"expected directions that differ, found {table.n} that are all alike in {evidence.name!r}: "
-            "measure a dictionary whose features have directions of their own."
-        )
-    centred = DIRECTIONS["centred"](evidence)[ids]
-    fits = {
-        one: fit(
-            table.cosine,
-            table[one.cooccurrence],
-            table[one.similarity],
-            mask=table.mask,
-            **one.arguments(evidence, ids),
-        )
-        for one in specifications
-    }
-    return Seed(
-        evidence,
-        table,
-        d_eff,
-        similarity,
-        measure_cells(table.cosine, *levels, table.mask, d_eff=d_eff),
-        measure_cells(
-            beside_the_average(centred @ centred.T, table.mask),
-            *levels,
-            table.mask,
-            d_eff=effective_dimension(centred),
-        ),
-        fits,
-        antipodal(directions, n_pairs=N_LISTED, seed=choices.seed),
-        pair_map(table, *AS_PUBLISHED[:2], bins=MAP_BINS, limits=MAP_LIMITS),
-        example_pairs(table, levels, lambda features: promoted_tokens(evidence, features)),
-    )
-
-
 def by_seed(seeds: Sequence[Seed]) -> list[dict]:
     """Each seed by itself."""
     return seed_rows([seed.cells for seed in seeds], [seed.fits[DEFAULT] for seed in seeds])
@@ -260,6 +146,8 @@ def regression_rows(seeds: Sequence[Seed], reliable: Sequence[Reliability]) -> l
     """
     rows = []
     for one in seeds[0].fits:
+        if any(one not in seed.fits for seed in seeds):
+            continue
         fits = [seed.fits[one] for seed in seeds]
         deviations = [deviations_of(seed, one) for seed in seeds]
         known = [
@@ -284,17 +172,6 @@ def mean_of(numbers: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([each[name] for each in numbers])) for name in numbers[0]}
 
 
-def deviations_of(seed: Seed, one: Specification) -> dict[str, float]:
-    """Standard deviation over pairs of what each slope belongs to."""
-    co, sim = deviation(seed.table, one.cooccurrence), deviation(seed.table, one.similarity)
-    return {"co": co, "sim": sim, "co:sim": co * sim}
-
-
-def deviation(table: PairTable, name: str) -> float:
-    """Standard deviation of a measure over pairs."""
-    return float(table[name][table.mask].std(dtype=np.float64))
-
-
 def antipodal_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
     """Shares averaged over seeds, features flagged in all, variants of the first, and the listed pairs."""
     results = [one.opposites.to_results() for one in seeds]
@@ -312,12 +189,6 @@ def antipodal_results(seeds: Sequence[Seed], seed: int, power: bool) -> dict:
     directions, rates = directions_of(seeds[0])
     again = variants(directions, rates, seed=seed) if power else []
     return shares | flagged | {"variants": again, "pairs": pairs}
-
-
-def directions_of(seed: Seed) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, " n"]]:
-    """Directions and firing rates of a seed's features."""
-    evidence, ids = seed.evidence, seed.table.feature_ids
-    return np.asarray(evidence.directions)[ids], np.asarray(evidence.counts)[ids] / evidence.n_tokens
 
 
 def listed_pairs(seed: Seed, number: int) -> list[dict]:

@@ -4,8 +4,11 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from compare.battery import SAMPLE_SIZE, Specification
 from compare.cells import MARGIN
-from compare.config import make_config
+from compare.config import make_config, nearest
+from compare.measures import COOCCURRENCE, SIMILARITY
+from compare.names import DIFFERENCE, EFFECTS, SLOPES
 
 Claim = Literal["< 0", "> 0", "= 0", "!= 0"]
 CELL_MEANS = ("cell mean", "centred cell mean")
@@ -111,11 +114,7 @@ class Hypothesis(Quantity):
                     f"expected cooccurrence and similarity for the {one.measure} of {self.id!r}, found "
                     f"{one.cooccurrence!r} and {one.similarity!r}: name the cell."
                 )
-            if len(one.slope) != 4:
-                raise ValueError(
-                    f"expected 4 words for the slope of {self.id!r} (two measures, effects, term), found "
-                    f"{len(one.slope)}: write them all."
-                )
+            check_slope(one.slope, self.id)
             if one.measure == "shape" and not one.shape:
                 raise ValueError(f"expected a shape for {self.id!r}, found none: name the number.")
             if one.measure == "rule" and not one.rule:
@@ -138,6 +137,27 @@ class Hypothesis(Quantity):
         mine = {one.name: getattr(self, one.name) for one in fields(Quantity)}
         others = [mine | {"times": 1.0} | entry for entry in self.less]
         return tuple(make_config(Quantity, one, source=f"hypothesis {self.id!r}") for one in (mine, *others))
+
+
+def check_slope(slope: tuple[str, ...], of: str) -> None:
+    """ValueError for a slope that no regression has."""
+    if len(slope) != 4:
+        raise ValueError(
+            f"expected 4 words for the slope of {of!r} (two measures, effects, term), found {len(slope)}: "
+            "write them all."
+        )
+    effects = [f"{one}{more}" for one in EFFECTS for more in ("", SAMPLE_SIZE)]
+    known = (
+        ("a measure of co-occurrence", COOCCURRENCE),
+        ("a measure of output similarity", SIMILARITY),
+        ("feature effects", effects),
+        ("a term", [*SLOPES, DIFFERENCE]),
+    )
+    for word, (what, words) in zip(slope, known, strict=True):
+        if word not in words:
+            raise ValueError(
+                f"expected {what} in the slope of {of!r}, found {word!r}: {nearest(word, words)}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,3 +218,10 @@ class Hypotheses:
     margin: float = MARGIN
     name: str = ""
     sha256: str = ""
+
+    @property
+    def slopes(self) -> tuple[Specification, ...]:
+        """Regressions that the slopes of its claims are of."""
+        numbers = [one for claim in self.hypotheses for one in claim.quantities]
+        named = {one.slope[:3] for one in numbers if one.measure == "slope"}
+        return tuple(Specification(*words) for words in sorted(named))

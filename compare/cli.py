@@ -189,7 +189,7 @@ def judge_evidence(
     rules = load(hypotheses)
     if out:
         check_folder(out)
-    results = evidence_results(evidence, control or [], chosen, partial(step, quiet=quiet))
+    results = evidence_results(evidence, control or [], chosen, partial(step, quiet=quiet), rules.slopes)
     judged = conclude(results, rules, out, quiet, verbose)
     said = {row["verdict"] for row in judged["verdicts"]}
     if gate and (said != {"CONFIRMED"} or judged["hypotheses"]["not_run"]):

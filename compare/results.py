@@ -66,7 +66,7 @@ def test(
     evidence: Evidence | Sequence[Evidence],
     *,
     controls: Evidence | Sequence[Evidence] = (),
-    hypotheses: Path | None = None,
+    hypotheses: str | Path | None = None,
     models: Sequence[dict] = (),
     config: ReportConfig | None = None,
 ) -> Results:
@@ -85,8 +85,8 @@ def test(
         arms = [replace(arm, provenance=arm.provenance | {"models": list(models)}) for arm in arms]
     beside = [controls] if isinstance(controls, Evidence) else list(controls)
     chosen = (config or ReportConfig()).sized
-    rules = load(hypotheses)
-    results = results_of(arms, beside, chosen, partial(step, quiet=True))
+    rules = load(None if hypotheses is None else Path(hypotheses))
+    results = results_of(arms, beside, chosen, partial(step, quiet=True), slopes=rules.slopes)
     results["run"]["command"] = "compare.test"
     return Results(judge(results, rules))
 

@@ -9,12 +9,15 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from compare import on_device, ranks
-from compare.analysis import DEFAULT, Choices, analyse
+from compare.analysis import analyse
+from compare.battery import DEFAULT, Specification
 from compare.causes import with_effects
+from compare.dictionary import Choices
 from compare.evidence import MANIFEST, Evidence, measure
 from compare.folders import check_place
 from compare.nulls import GaussianSurrogate
@@ -67,9 +70,10 @@ class ReportConfig:
     @property
     def choices(self) -> Choices:
         """What the analysis of an arm needs to know."""
+        names = ("min_count", "max_features", "seed", "device")
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
         small = {"curve_features": 160, "curve_permutations": 99} if self.quick else {}
-        sizes = {"min_count": self.min_count, "max_features": self.max_features}
-        return Choices(**sizes, **small, seed=self.seed, device=self.device)
+        return Choices(**given | small)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,10 +209,17 @@ def check_same(found: Evidence, arm: Arm, system: System, folder: Path) -> None:
         )
 
 
-def entry(about: dict, seeds: Sequence[Evidence], config: ReportConfig, step: Step) -> dict:
-    """An arm's part of the results."""
+def entry(
+    about: dict,
+    seeds: Sequence[Evidence],
+    config: ReportConfig,
+    step: Step,
+    slopes: tuple[Specification, ...] = (),
+) -> dict:
+    """An arm's part of the results, with the slopes that hypotheses name beside those of every report."""
+    choices = replace(config.choices, slopes=slopes)
     with step(f"{about['name']}: pairs, regressions, cells"):
-        return about | analyse(seeds, config.choices, power=about["group"] != "control")
+        return about | analyse(seeds, choices, power=about["group"] != "control")
 
 
 def assemble(config: ReportConfig, about: dict, entries: list[dict], models: list[dict]) -> dict:
@@ -275,12 +286,16 @@ def load_seeds(folder: Path) -> list[Evidence]:
 
 
 def evidence_results(
-    folders: Sequence[Path], controls: Sequence[Path], config: ReportConfig, step: Step
+    folders: Sequence[Path],
+    controls: Sequence[Path],
+    config: ReportConfig,
+    step: Step,
+    slopes: tuple[Specification, ...] = (),
 ) -> dict:
-    """Results from folders of Evidence alone."""
+    """Results from folders of Evidence alone; `slopes` as in results_of."""
     arms, beside = ([one for folder in some for one in load_seeds(folder)] for some in (folders, controls))
     manifests = [path for folder in (*folders, *controls) for path in sorted(folder.rglob(MANIFEST))]
-    return results_of(arms, beside, config, step, manifests)
+    return results_of(arms, beside, config, step, manifests, slopes)
 
 
 def results_of(
@@ -289,9 +304,12 @@ def results_of(
     config: ReportConfig,
     step: Step,
     inputs: Iterable[Path] = (),
+    slopes: tuple[Specification, ...] = (),
 ) -> dict:
     """Results from Evidence alone. What has one name is taken as seeds of one arm.
 
+    `slopes` are regressions to run beside those of every report (Hypotheses.slopes); an arm that lacks what
+    their measures are made of goes without.
     An arm is a toy if its truth is known or if it says that only models of kind "toy" stand behind it; else
     it is real, and held to what gates ask of language models and SAEs.
     """
@@ -329,7 +347,7 @@ def results_of(
             known = "toy" if group == "real" and is_toy else group
             about: dict = {"name": name, "group": known, "control_of": control_of, "models": names}
             about |= {"note": "", "knows_outputs": True}
-            entries.append(entry(about, seeds, config, step))
+            entries.append(entry(about, seeds, config, step, slopes))
     return assemble(config, about_run(config, inputs), entries, list(models.values()))
 
 

@@ -134,7 +134,7 @@ def find(quantity: Quantity, arm: dict, has_size: bool) -> dict:
         return corrected(arm, quantity.slope[:3], quantity.slope[3])
     row = slope_row(quantity, arm)
     if row is None:
-        return {"problem": f"no slope {' '.join(quantity.slope)} was estimated in this arm"}
+        return {"problem": f"no slope {' '.join(quantity.slope)} can be estimated in this arm"}
     if row["term"] == DIFFERENCE:
         return difference_of_slopes(quantity, arm, row)
     unit = row["sd"] if quantity.per_sd else 1.0

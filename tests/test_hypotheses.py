@@ -323,6 +323,14 @@ BAD = {
     "expected parts of 'all' in .*, found none": MINIMAL
     + '[[overall]]\nid = "all"\nstatement = "all"\nparts = []\n',
     "expected 4 words for the slope": MINIMAL + 'slope = ["phi", "js"]\n',
+    "expected a measure of co-occurrence in .* found 'fi': .*phi": MINIMAL
+    + 'slope = ["fi", "js", "none", "co"]\n',
+    "expected a measure of output similarity in .* found 'js_slit': did you mean 'js_split'": MINIMAL
+    + 'slope = ["phi", "js_slit", "none", "co"]\n',
+    "expected feature effects in .* found 'products': did you mean 'product'": MINIMAL
+    + 'slope = ["phi", "js", "products", "co"]\n',
+    "expected a term in the slope of 'mine', found 'cos': did you mean 'co'": MINIMAL
+    + 'slope = ["phi", "js", "none", "cos"]\n',
     "expected ids of hypotheses as parts .* found 'mime': did you mean 'mine'": MINIMAL
     + '[[overall]]\nid = "all"\nstatement = "all"\nparts = ["mime"]\n',
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """The few names that `import compare` gives: from a system to a page, and looked at on the way."""
 
+import json
 import subprocess
 import sys
 
@@ -81,6 +82,56 @@ def test_a_weak_model_and_an_unknown_one_open_no_gate_and_the_unknown_one_is_nam
     assert of_unknown_quality(judged.values) == []
     assert set(results.to_frame()["verdict"]) == {"UNDECIDED"}
     assert of_unknown_quality(results.values) == [f"“{evidence.name}”"]
+
+
+CLAIMS = """format = 1
+[gates]
+beats = ""
+min_agreement = 0
+min_alive = 20
+controlled = []
+[[hypothesis]]
+id = "{id}"
+statement = "{id}"
+measure = "slope"
+slope = ["{co}", "js", "additive", "co"]
+claim = "> 0"
+"""
+
+
+def test_hypotheses_name_slopes_on_any_measure_and_no_other_number_changes(
+    evidence, results, tmp_path, monkeypatch
+):
+    """One of no default specification, one on an own measure that is NaN for most pairs, one that a system
+    without a truth lacks.
+    """
+    from compare import measures
+
+    def seldom(evidence, rows, cols):
+        return np.where(measures.phi(evidence, rows, cols) > 0.05, measures.phi(evidence, rows, cols), np.nan)
+
+    monkeypatch.setitem(measures.COOCCURRENCE, "seldom", seldom)
+    names = ("jaccard", "seldom", "true_phi")
+    parts = [CLAIMS.format(id=name, co=name) for name in names]
+    text = parts[0] + "".join(part[part.index("[[") :] for part in parts[1:])
+    (tmp_path / "mine.toml").write_text(text)
+    judged = compare.test(evidence, hypotheses=tmp_path / "mine.toml")
+    (arm,), (plain,) = judged.values["arms"], results.values["arms"]
+    rows = {row["cooccurrence"]: row for row in arm["regression"] if row["term"] == "co"}
+    assert "true_phi" not in rows
+    for name in names[:2]:
+        pairs = compare.pair_table(evidence, cooccurrence=[name], similarity=["js"], min_count=30)
+        fitted = compare.fit(pairs.cosine, pairs[name], pairs["js"], mask=pairs.mask, effects="additive")
+        assert rows[name]["estimate"] == pytest.approx(fitted.params["co"], rel=1e-9)
+    own = [row for row in arm["regression"] if row["cooccurrence"] in names]
+    assert len(own) == 8  # three slopes and a difference, of two
+    assert json.dumps([row for row in arm["regression"] if row not in own]) == json.dumps(plain["regression"])
+    assert [cell["n_pairs"] for cell in arm["cells"]] == [cell["n_pairs"] for cell in plain["cells"]]
+    verdicts = judged.verdicts.set_index("id")
+    assert verdicts.loc["jaccard", "verdict"] == "CONFIRMED"
+    assert "no slope true_phi js additive co can be estimated" in verdicts.loc["true_phi", "reason"]
+    page = compare.report(judged, tmp_path / "page").read_text(encoding="utf-8")
+    assert "seldom × 1 − JSD" in page
 
 
 def test_a_report_is_written(results, tmp_path):

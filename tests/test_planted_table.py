@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from compare import analysis
-from compare.analysis import Choices, analyse
+from compare.analysis import analyse
+from compare.dictionary import Choices
 from compare.evidence import measure
 from compare.hypotheses import judge, load
 from toy.config import ToyConfig

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from synthetic import planted_system
 
-from compare.analysis import Choices, analyse
+from compare.analysis import analyse
+from compare.dictionary import Choices
 from compare.evidence import measure
 from compare.seeds import over_seeds, seed_tables, seeds_together
 
