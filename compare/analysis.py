@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from compare import ranks
 from compare.battery import DEFAULT, WITH_NULLS
 from compare.blob import GROUPS, NULL_DICTIONARIES, Blob, blob, matched_null
 from compare.causes import causal_results
@@ -45,6 +46,21 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
     d_eff = float(np.mean([seed.d_eff for seed in seeds]))
     middles = (COSINE_EDGES[1:] + COSINE_EDGES[:-1]) / 2
     directions = np.asarray(first.evidence.directions)[first.table.feature_ids]
+    jobs = {
+        "antipodal": lambda: antipodal_results(seeds, choices.seed, power),
+        "blob": lambda: blob_results(seeds, choices.seed, power),
+        "nulls": lambda: null_rows(seeds),
+        "specification_curve": lambda: curve_results(
+            first.table,
+            max_features=choices.curve_features,
+            permutations=choices.curve_permutations,
+            seed=choices.seed,
+        ),
+        "rules": lambda: rule_results(
+            [(seed.evidence, seed.table, seed.similarity) for seed in seeds], seed=choices.seed
+        ),
+    }
+    done = ranks.each(jobs)
     return {
         "seeds": len(seeds),
         "n_features": first.evidence.n_features,
@@ -64,13 +80,13 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         "reliability": {
             name: float(np.mean([getattr(one, name) for one in reliable])) for name in ("co", "sim", "noise")
         },
-        "antipodal": antipodal_results(seeds, choices.seed, power),
+        "antipodal": done["antipodal"],
         **(
             {}
             if first.evidence.logit_metric is None
             else {"causal": causal_results([s.table for s in seeds])}
         ),
-        **blob_results(seeds, choices.seed, power),
+        **done["blob"],
         "histogram": {
             "edges": COSINE_EDGES.tolist(),
             "counts": counts.tolist(),
@@ -79,16 +95,9 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         },
         "map": map_results([seed.picture for seed in seeds]),
         "examples": first.examples,
-        "nulls": null_rows(seeds),
-        "specification_curve": curve_results(
-            first.table,
-            max_features=choices.curve_features,
-            permutations=choices.curve_permutations,
-            seed=choices.seed,
-        ),
-        "rules": rule_results(
-            [(seed.evidence, seed.table, seed.similarity) for seed in seeds], seed=choices.seed
-        ),
+        "nulls": done["nulls"],
+        "specification_curve": done["specification_curve"],
+        "rules": done["rules"],
     }
 
 

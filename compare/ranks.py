@@ -4,10 +4,12 @@ All of them run the same code on the same inputs, so that all meet in the same s
 hold the whole result; rank 0 alone prints and writes. A process by itself is rank 0 of 1, every part its own.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +17,8 @@ from torch import distributed
 
 Part = TypeVar("Part")
 
+ALONE = ContextVar("alone", default=False)
+"""Whether this process does by itself what it does now."""
 
 SHARED = ("measure", "test")
 """Commands that several processes can share."""
@@ -42,12 +46,12 @@ def joined(command: str = "") -> Iterator[None]:
 
 def count() -> int:
     """How many processes there are."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
+    return distributed.get_world_size() if distributed.is_initialized() and not ALONE.get() else 1
 
 
 def number() -> int:
     """Which of them this is, from 0."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
+    return distributed.get_rank() if distributed.is_initialized() and not ALONE.get() else 0
 
 
 def is_first() -> bool:
@@ -75,3 +79,21 @@ def gathered(array: np.ndarray) -> np.ndarray:
     found = [torch.empty_like(tensor) for _ in range(count())]
     distributed.all_gather(found, tensor)
     return torch.stack(found).numpy()
+
+
+def each(jobs: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """What each job gives, by name. One process does a job, by itself; it tells the others as JSON, which
+    keeps floats to the last bit.
+    """
+    if count() == 1:
+        return {name: job() for name, job in jobs.items()}
+    mine = list(share(jobs))
+    token = ALONE.set(True)
+    try:
+        text = json.dumps({name: jobs[name]() for name in mine}).encode()
+    finally:
+        ALONE.reset(token)
+    longest = gathered(np.array([len(text)])).max()
+    texts = gathered(np.frombuffer(text.ljust(longest), dtype=np.uint8))
+    found = {name: result for one in texts for name, result in json.loads(one.tobytes()).items()}
+    return {name: found[name] for name in jobs}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from synthetic import planted_system
 
 import compare
-from compare.names import term_name
+from compare.names import pair_name, term_name
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_hypotheses_name_slopes_on_any_measure_and_no_other_number_changes(
     assert verdicts.loc["jaccard", "verdict"] == "CONFIRMED"
     assert "no slope true_phi js additive co can be estimated" in verdicts.loc["true_phi", "reason"]
     page = compare.report(judged, tmp_path / "page").read_text(encoding="utf-8")
-    assert "seldom × 1 − JSD" in page
+    assert pair_name("seldom", "js") in page
 
 
 def test_a_report_is_written(results, tmp_path):
