@@ -61,6 +61,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         ),
     }
     done = ranks.each(jobs)
+    unfitted = {" ".join(one): why for seed in seeds for one, why in seed.unfitted.items()}
     return {
         "seeds": len(seeds),
         "n_features": first.evidence.n_features,
@@ -77,6 +78,7 @@ def analyse(evidences: Sequence[Evidence], choices: Choices, *, power: bool = Tr
         "centred": centred_results(seeds),
         **({"by_seed": by_seed(seeds)} if len(seeds) > 1 else {}),
         "regression": regression_rows(seeds, reliable),
+        **({"unfitted": unfitted} if unfitted else {}),
         "reliability": {
             name: float(np.mean([getattr(one, name) for one in reliable])) for name in ("co", "sim", "noise")
         },
@@ -158,6 +160,9 @@ def regression_rows(seeds: Sequence[Seed], reliable: Sequence[Reliability]) -> l
         if any(one not in seed.fits for seed in seeds):
             continue
         fits = [seed.fits[one] for seed in seeds]
+        size = {}
+        if seeds[0].tables[one] is not seeds[0].table:  # pairs of its own, which gates look at
+            size = {name: min(getattr(each, name) for each in fits) for name in ("n_pairs", "n_features")}
         deviations = [deviations_of(seed, one) for seed in seeds]
         known = [
             each.of_slopes(one.cooccurrence, one.similarity, dict(fit.left), sd)
@@ -168,11 +173,11 @@ def regression_rows(seeds: Sequence[Seed], reliable: Sequence[Reliability]) -> l
         for term in fits[0].params.index.drop("const", errors="ignore"):
             row = {"term": term, "sd": sd.get(term, np.nan), "sd_true": sd_true.get(term, np.nan)}
             row["reliability"] = share.get(term, np.nan)
-            rows.append(one._asdict() | row | slope(fits, [{term: 1.0}] * len(fits)))
+            rows.append(one._asdict() | row | slope(fits, [{term: 1.0}] * len(fits)) | size)
         lower = min(share["sim"], share["co"], key=lambda each: np.nan_to_num(each, nan=-1))
         row = {"term": DIFFERENCE, "sd": 1.0, "sd_true": 1.0, "reliability": lower}
         weights = [{"sim": each["sim"], "co": -each["co"]} for each in deviations]
-        rows.append(one._asdict() | row | slope(fits, weights))
+        rows.append(one._asdict() | row | slope(fits, weights) | size)
     return rows
 
 

@@ -126,7 +126,7 @@ def real_arm(
         from real.system import RealSystem
 
         first = base() if base else RealSystem.load(configs[0])
-        for one in configs:  # a wrong one is refused before the first is measured, not after
+        for one in configs[1:]:  # a wrong one is refused before the first is measured, not after
             first.with_sae(one.sae)
         for one in configs:
             yield first if one == first.config else first.with_sae(one.sae)

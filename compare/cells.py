@@ -209,6 +209,29 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict:
     return estimate(one["mean"] - other["mean"], error, min(one["df"], other["df"]))
 
 
+def p_of(number: dict, claim: str) -> float | None:
+    """The p-value that goes with a claim; None where there is none."""
+    if claim in P_VALUES:
+        return number.get(P_VALUES[claim])
+    sides = [number.get("p_below"), number.get("p_above")]
+    return None if None in sides else 2 * min(sides)
+
+
+def p_against(number: dict, claim: str) -> float | None:
+    """The one-sided p-value of what would refute a claim: REFUTED is where it is below 2.5 %.
+
+    That is the other sign or, where there is a margin, a place within it; of "= 0" a place beyond it.
+    """
+    if number.get("problem"):
+        return None
+    within = number.get("p_equivalence", np.inf)
+    if claim == "= 0":
+        beyond = (abs(number["mean"]) - number["margin"]) / number["se"] if number["se"] > 0 else np.nan
+        return float(stats.t.sf(beyond, number["df"]))
+    found = within if claim == "!= 0" else min(number["p_above" if claim == "< 0" else "p_below"], within)
+    return None if np.isinf(found) else found
+
+
 def find_cell(part: Mapping[str, Any], name: tuple[str, str]) -> dict:
     """The cell of an arm, or of its centred part, by co-occurrence and similarity."""
     return next(cell for cell in part["cells"] if (cell["cooccurrence"], cell["similarity"]) == name)

@@ -200,6 +200,8 @@ class Gates:
     controlled: tuple[Literal["toy", "real"], ...] = ("real",)
 
     def __post_init__(self) -> None:
+        if self.positive_control:
+            check_slope(self.positive_control, "positive_control")
         for name in ("min_pairs", "min_features", "min_similarity_sd", "min_alive", "min_agreement"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(
@@ -224,4 +226,5 @@ class Hypotheses:
         """Regressions that the slopes of its claims are of."""
         numbers = [one for claim in self.hypotheses for one in claim.quantities]
         named = {one.slope[:3] for one in numbers if one.measure == "slope"}
+        named |= {self.gates.positive_control[:3]} if self.gates.positive_control else set()
         return tuple(Specification(*words) for words in sorted(named))

@@ -14,7 +14,7 @@ from compare.evidence import Evidence
 from compare.examples import Levels, example_pairs
 from compare.fitted import Fit
 from compare.geometry import Antipodal, antipodal
-from compare.measures import COOCCURRENCE, DIRECTIONS, SIMILARITY, cooccurrence_level, similarity_level
+from compare.measures import DIRECTIONS, cooccurrence_level, similarity_level
 from compare.nulls import effective_dimension
 from compare.opposites import promoted_tokens
 from compare.pairs import PairMap, PairTable, pair_map, pair_table
@@ -72,6 +72,9 @@ class Seed(NamedTuple):
     tables: dict[Specification, PairTable]
     """What each fit is of: `table`, or one of its own where hypotheses asked for it."""
 
+    unfitted: dict[Specification, str]
+    """Why a specification that hypotheses asked for was not fitted."""
+
     opposites: Antipodal
     picture: PairMap
     examples: list[dict]
@@ -82,10 +85,6 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
     known, causal = [TRUE] if evidence.truth else [], CAUSAL if evidence.logit_metric is not None else []
     specifications = (*SPECIFICATIONS, *known, *causal)
     table = table_of(evidence, specifications, choices)
-    tables = dict.fromkeys(specifications, table)
-    for one in choices.slopes:
-        if one not in tables and can_be_made(evidence, one):
-            tables[one] = table_of(evidence, [one], choices)  # its undefined pairs stay out of no other's
     ids = table.feature_ids
     similarity = "true_js" if evidence.truth else DEFAULT.similarity
     above = np.triu(table.mask, 1)
@@ -101,16 +100,16 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
             "measure a dictionary whose features have directions of their own."
         )
     centred = DIRECTIONS["centred"](evidence)[ids]
-    fits = {
-        one: fit(
-            its.cosine,
-            its[one.cooccurrence],
-            its[one.similarity],
-            mask=its.mask,
-            **one.arguments(evidence, ids),
-        )
-        for one, its in tables.items()
-    }
+    tables = dict.fromkeys(specifications, table)
+    fits = {one: fit_of(table, one) for one in specifications}
+    unfitted = {}
+    for one in choices.slopes:
+        if one not in fits:
+            try:
+                its = table_of(evidence, [one], choices)  # its undefined pairs stay out of no other's
+                fits[one], tables[one] = fit_of(its, one), its
+            except ValueError as error:  # a measure that cannot be made here, or leaves nothing to fit
+                unfitted[one] = str(error)
     return Seed(
         evidence,
         table,
@@ -125,6 +124,7 @@ def analyse_seed(evidence: Evidence, choices: Choices) -> Seed:
         ),
         fits,
         tables,
+        unfitted,
         antipodal(directions, n_pairs=N_LISTED, seed=choices.seed),
         pair_map(table, *AS_PUBLISHED[:2], bins=MAP_BINS, limits=MAP_LIMITS),
         example_pairs(table, levels, lambda features: promoted_tokens(evidence, features)),
@@ -144,15 +144,10 @@ def table_of(evidence: Evidence, specifications: Sequence[Specification], choice
         )
 
 
-def can_be_made(evidence: Evidence, one: Specification) -> bool:
-    """Whether an Evidence has what the measures of a specification are made of: truth, effects, sequences."""
-    few = np.arange(2)
-    try:
-        COOCCURRENCE[one.cooccurrence](evidence, few, few)
-        SIMILARITY[one.similarity](evidence, few, few)
-    except ValueError:
-        return False
-    return True
+def fit_of(table: PairTable, one: Specification) -> Fit:
+    """The regression of a table's cosines by a specification whose measures it has."""
+    more = one.arguments(table.evidence, table.feature_ids)
+    return fit(table.cosine, table[one.cooccurrence], table[one.similarity], mask=table.mask, **more)
 
 
 def deviations_of(seed: Seed, one: Specification) -> dict[str, float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 def check_place(path: Path) -> None:
     """Refuse a path at which nothing can be written; worth asking before the work whose result goes there."""
-    above = next(one for one in path.absolute().parents if one.exists())
+    above = next((one for one in path.absolute().parents if one.exists()), path.absolute())
     if not (above.is_dir() and os.access(above, os.W_OK)):
         raise ValueError(
             f"expected a folder to write {path.name} in, found {above}, where nothing can be written: name "
@@ -20,8 +20,9 @@ def check_place(path: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """The same for a file, which a folder cannot be."""
-    check_place(path)
+    """The same for a file, which a folder cannot be; one that is there may be written to, or not."""
+    if not (path.exists() and os.access(path, os.W_OK)):
+        check_place(path)
     if path.is_dir():
         raise ValueError(f"expected a file to write, found a folder at {path}: name a file in it.")
 

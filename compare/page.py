@@ -22,8 +22,10 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
             difference_in_differences: [see below],
             regression: [{cooccurrence, similarity, effects, term, sd, sd_true, reliability, estimate, se,
                           se_default, se_dyadic, se_naive, low, high, p, p_below, p_above, df}],
+                          of slopes that hypotheses asked for n_pairs and n_features as well;
                           sd of the term's measures over pairs, sd_true without their noise; se is what low,
                           high and p rest on: se_default of one seed, the spread of several
+            unfitted: {"measure measure effects": why}, of those asked for; may be left out,
             by_seed: [{seed, quantity, mean, se, low, high}]               only where there are several,
             reliability: {co, sim, noise}: of log_odds and js_split over pairs,
             antipodal: {threshold, share, expected_share, expected_share_beta, expected_share_effective,

@@ -90,10 +90,17 @@ def each(jobs: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
     mine = list(share(jobs))
     token = ALONE.set(True)
     try:
-        text = json.dumps({name: jobs[name]() for name in mine}).encode()
+        told = {"done": {name: jobs[name]() for name in mine}}
+    except ValueError as error:  # is said by all, as what all do is
+        told = {"error": str(error)}
     finally:
         ALONE.reset(token)
+    text = json.dumps(told).encode()
     longest = gathered(np.array([len(text)])).max()
-    texts = gathered(np.frombuffer(text.ljust(longest), dtype=np.uint8))
-    found = {name: result for one in texts for name, result in json.loads(one.tobytes()).items()}
+    texts = gathered(np.frombuffer(bytearray(text.ljust(longest)), dtype=np.uint8))
+    heard = [json.loads(one.tobytes()) for one in texts]
+    for one in heard:
+        if "error" in one:
+            raise ValueError(one["error"])
+    found = {name: result for one in heard for name, result in one["done"].items()}
     return {name: found[name] for name in jobs}

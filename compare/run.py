@@ -128,7 +128,7 @@ def surrogate_arm(arm: Arm, seed: int) -> Arm:
             )
         for system, evidence in zip(arm.systems(before, step), before[arm.name], strict=True):
             mean, covariance = evidence.input_mean, evidence.input_covariance
-            if not np.array_equal(system.directions.detach().float().cpu().numpy(), evidence.directions):
+            if not has_directions_of(evidence, system):
                 raise ValueError(
                     f"expected Evidence of {system.name!r} for its surrogate, found that of other features, "
                     f"{evidence.name!r}: measure this system first and name that Evidence."
@@ -189,7 +189,7 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
             with step(f"{arm.name}: causal effects{which}") as progress:
                 sample = {name: getattr(arm.effects, name) for name in ("min_count", "max_features", "seed")}
                 evidence = with_effects(evidence, system, **sample, progress=progress)
-        provenance = evidence.provenance | {"models": list(arm.models)}
+        provenance = evidence.provenance | {"models": list(arm.models), "asked for": arm.n_tokens}
         evidence = replace(evidence, name=arm.name, provenance=provenance)  # seeds share the arm's name
         if ranks.is_first():
             evidence.save(folder, overwrite=True)
@@ -199,14 +199,20 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
 def check_same(found: Evidence, arm: Arm, system: System, folder: Path) -> None:
     """ValueError unless what lies in a folder is what the arm would measure of this system."""
     said = system.provenance if isinstance(system, HasProvenance) else {}
-    asked = said | {"name": arm.name, "causal effects": arm.effects is not None}
+    asked = said | {"name": arm.name, "causal effects": arm.effects is not None, "asked for": arm.n_tokens}
     there = found.provenance | {"name": found.name, "causal effects": found.logit_metric is not None}
+    asked["directions"], there["directions"] = True, has_directions_of(found, system)
     other = [name for name, value in asked.items() if json.dumps(there.get(name)) != json.dumps(value)]
     if other:
         raise ValueError(
             f"expected Evidence of the same system in {folder}, to go on beside it, found another "
             f"{other[0]}: remove it or name another --out."
         )
+
+
+def has_directions_of(evidence: Evidence, system: System) -> bool:
+    """Whether an Evidence is of this system's features."""
+    return np.array_equal(system.directions.detach().float().cpu().numpy(), evidence.directions)
 
 
 def entry(
@@ -263,11 +269,12 @@ def measured(arm: Arm, before: Measured, out: Path, step: Step) -> list[Path]:
     Of several seeds, those that are there already stay, so that a stopped run goes on with the rest.
     """
     folders = [out] if arm.n_systems == 1 else [out / str(number) for number in range(arm.n_systems)]
-    check_place(folders[0])
-    mine = {each for folder in folders for each in (folder, folder.with_name(f"{folder.name}.unfinished"))}
-    if arm.n_systems == 1:
-        strangers = [out] if out.exists() else []
-    else:
+    strangers = [out] if arm.n_systems == 1 and out.exists() else []
+    if not strangers:
+        check_place(folders[0])
+    if arm.n_systems > 1:
+        unfinished = [folder.with_name(f"{folder.name}.unfinished") for folder in folders]
+        mine = {*filter(is_evidence, folders), *unfinished}
         strangers = [each for each in sorted(out.glob("[!.]*")) if each not in mine]
     if strangers or all(map(is_evidence, folders)):
         raise ValueError(
@@ -280,7 +287,9 @@ def measured(arm: Arm, before: Measured, out: Path, step: Step) -> list[Path]:
 def load_seeds(folder: Path) -> list[Evidence]:
     """The Evidence in a folder, or in the numbered folders that it holds."""
     inside = (
-        [folder] if is_evidence(folder) else sorted(each for each in folder.glob("*") if is_evidence(each))
+        [folder]
+        if is_evidence(folder)
+        else sorted(filter(is_evidence, folder.glob("*")), key=lambda each: (len(each.name), each.name))
     )
     return [Evidence.load(each) for each in inside or [folder]]
 

@@ -117,7 +117,7 @@ def slopes(results: dict) -> pd.DataFrame:
     rows = []
     for arm in results["arms"]:
         for row in arm["regression"]:
-            naive = estimate(row["estimate"], row["se_naive"], arm["n_pairs"] - 1)
+            naive = estimate(row["estimate"], row["se_naive"], row.get("n_pairs", arm["n_pairs"]) - 1)
             row = row | {"naive_low": naive["low"], "naive_high": naive["high"]}
             row["se_to_naive"] = row["se"] / row["se_naive"] if row["se_naive"] else np.nan
             rows.append({"arm": arm["name"], "group": arm["group"]} | row)

@@ -5,10 +5,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from compare import reliability
-from compare.cells import P_VALUES, difference, estimate, find_cell
+from compare.cells import difference, estimate, find_cell, p_against, p_of
 from compare.claims import CELL_MEANS, Gates, Hypothesis, Quantity
 from compare.names import DIFFERENCE
 from compare.reliability import LEAST, corrected, is_reliable
@@ -112,8 +111,7 @@ def find(quantity: Quantity, arm: dict, has_size: bool) -> dict:
         if quantity.measure in CELL_MEANS or cell["problem"]:
             return cell
         side = quantity.measure.removeprefix("share ")
-        df = cell["df"]
-        return estimate(cell[f"share_{side}"] - cell["null_share"], cell[f"share_{side}_se"], df)
+        return estimate(cell[f"share_{side}"] - cell["null_share"], cell[f"share_{side}_se"], cell["df"])
     if quantity.measure == "difference in differences":
         for row in arm["difference_in_differences"]:
             if row["against"] == quantity.against:
@@ -134,7 +132,10 @@ def find(quantity: Quantity, arm: dict, has_size: bool) -> dict:
         return corrected(arm, quantity.slope[:3], quantity.slope[3])
     row = slope_row(quantity, arm)
     if row is None:
-        return {"problem": f"no slope {' '.join(quantity.slope)} can be estimated in this arm"}
+        why = arm.get("unfitted", {}).get(" ".join(quantity.slope[:3]), "")
+        return {
+            "problem": f"no slope {' '.join(quantity.slope)} was estimated in this arm{why and ': '}{why}"
+        }
     if row["term"] == DIFFERENCE:
         return difference_of_slopes(quantity, arm, row)
     unit = row["sd"] if quantity.per_sd else 1.0
@@ -172,29 +173,6 @@ def geometry_of(quantity: Quantity, arm: dict) -> dict:
     return arm["centred"] if quantity.measure == "centred cell mean" else arm
 
 
-def p_of(number: dict, claim: str) -> float | None:
-    """The p-value that goes with a claim; None where there is none."""
-    if claim in P_VALUES:
-        return number.get(P_VALUES[claim])
-    sides = [number.get("p_below"), number.get("p_above")]
-    return None if None in sides else 2 * min(sides)
-
-
-def p_against(number: dict, claim: str) -> float | None:
-    """The one-sided p-value of what would refute a claim: REFUTED is where it is below 2.5 %.
-
-    That is the other sign or, where there is a margin, a place within it; of "= 0" a place beyond it.
-    """
-    if number.get("problem"):
-        return None
-    within = number.get("p_equivalence", np.inf)
-    if claim == "= 0":
-        beyond = (abs(number["mean"]) - number["margin"]) / number["se"] if number["se"] > 0 else np.nan
-        return float(stats.t.sf(beyond, number["df"]))
-    found = within if claim == "!= 0" else min(number["p_above" if claim == "< 0" else "p_below"], within)
-    return None if np.isinf(found) else found
-
-
 def shut_gate(number: dict, hypothesis: Hypothesis, arm: dict, scene: Scene) -> str | None:
     """Why nothing can be said, or None."""
     if number.get("problem"):
@@ -225,6 +203,10 @@ def too_little(quantity: Quantity, arm: dict, scene: Scene) -> str | None:
         which = "this cell" if quantity.is_cell else f"{cell['cooccurrence']}, {cell['similarity']}"
         few.append((f"pairs are in {which}", cell["n_pairs"], gates.min_pairs))
         few.append((f"features take part in {which}", cell["n_features"], gates.min_features))
+    row = slope_row(quantity, arm) if quantity.measure == "slope" else None
+    if row and "n_pairs" in row:
+        few.append(("pairs have these measures", row["n_pairs"], gates.min_pairs))
+        few.append(("features have these measures", row["n_features"], gates.min_alive))
     for what, found, asked in few:
         if found < asked:
             return f"only {found:,} {what}, {asked:,} are asked for"

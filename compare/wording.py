@@ -88,8 +88,9 @@ def real_sentence(results: dict, arm: dict) -> str:
     ]
     share = 100 * sum(cell["n_pairs"] for cell in cells) / arm["n_pairs"]
     text = (
-        f"Of six cells in “{arm['name']}”, which hold {share:.{int(share < 10)}f} % of its pairs (the data "
-        f"leave the level of the others open), {counted(cells)}"
+        f"Of six cells in “{arm['name']}”, which hold {'at least ' * (arm['seeds'] > 1)}"
+        f"{share:.{int(share < 10)}f} % of its pairs (of the others co-occurrence stays open, or outputs lie "
+        f"between similar and different), {counted(cells)}"
     )
     if confirmed:
         text += f". As claimed: {'; '.join(confirmed)}"

@@ -85,10 +85,17 @@ def test_a_wrong_second_sae_is_refused_before_the_first_is_measured(here, monkey
 
 def test_where_nothing_can_be_written_is_told_before_the_work(here, monkeypatch, capsys):
     common = ["--config", "mine.toml", "--text", "text.txt", "--site", "blocks.0.hook_mlp_out", "--quiet"]
-    words = ["measure", "model", "-o", "text.txt/evidence", "--sae", "sae-0", *common]
-    assert "found" in refused(monkeypatch, capsys, *words)
-    for out in ("sae-0", "text.txt/table.csv"):  # the Evidence, which is looked at later, is not there
+    for out, found in (
+        ("text.txt/evidence", "where nothing can be written"),
+        ("/", "a new folder, found /:"),
+    ):
+        assert found in refused(monkeypatch, capsys, "measure", "model", "-o", out, "--sae", "sae-0", *common)
+    assert "a new folder, found .: remove" in refused(
+        monkeypatch, capsys, "measure", "model", "-o", ".", "--sae", "sae-0", *common
+    )
+    for out in ("sae-0", "text.txt/table.csv", "/"):  # the Evidence, which is looked at later, is not there
         assert "write" in refused(monkeypatch, capsys, "calibrate", "none", "-o", out)
+    assert "an Evidence folder" in refused(monkeypatch, capsys, "calibrate", "none", "-q", "-o", "/dev/null")
 
 
 def test_the_default_arms_are_three_seeds_their_surrogates_and_controls_of_one():

@@ -7,9 +7,9 @@ import pytest
 from example_results import CELLS, example_results
 from scipy import stats
 
-from compare.cells import estimate
+from compare.cells import estimate, p_against
 from compare.hypotheses import CONFIRMED, REFUTED, UNDECIDED, judge, load
-from compare.verdicts import by_interval, p_against
+from compare.verdicts import by_interval
 
 CLAIMS = dict(zip(CELLS, ("< 0", "< 0", "< 0", "< 0", "> 0", "= 0"), strict=True))
 AS_CLAIMED = (-0.1, -0.1, -0.1, -0.1, 0.1, 0.0)

@@ -88,7 +88,7 @@ CLAIMS = """format = 1
 [gates]
 beats = ""
 min_agreement = 0
-min_alive = 20
+min_alive = 39
 controlled = []
 [[hypothesis]]
 id = "{id}"
@@ -103,7 +103,7 @@ def test_hypotheses_name_slopes_on_any_measure_and_no_other_number_changes(
     evidence, results, tmp_path, monkeypatch
 ):
     """One of no default specification, one on an own measure that is NaN for most pairs, one that a system
-    without a truth lacks.
+    without a truth lacks, one on a measure that is NaN for all.
     """
     from compare import measures
 
@@ -111,25 +111,43 @@ def test_hypotheses_name_slopes_on_any_measure_and_no_other_number_changes(
         return np.where(measures.phi(evidence, rows, cols) > 0.05, measures.phi(evidence, rows, cols), np.nan)
 
     monkeypatch.setitem(measures.COOCCURRENCE, "seldom", seldom)
-    names = ("jaccard", "seldom", "true_phi")
+    monkeypatch.setitem(measures.COOCCURRENCE, "never", lambda *at: np.full_like(measures.phi(*at), np.nan))
+
+    def few(evidence, rows, cols):
+        """NaN but between the first 38 features, all of which are alive."""
+        at = np.arange(evidence.n_features)
+        return np.where(
+            (at[rows][:, None] < 38) & (at[cols] < 38), measures.phi(evidence, rows, cols), np.nan
+        )
+
+    monkeypatch.setitem(measures.COOCCURRENCE, "few", few)
+    names = ("jaccard", "seldom", "few", "true_phi", "never")
     parts = [CLAIMS.format(id=name, co=name) for name in names]
     text = parts[0] + "".join(part[part.index("[[") :] for part in parts[1:])
     (tmp_path / "mine.toml").write_text(text)
     judged = compare.test(evidence, hypotheses=tmp_path / "mine.toml")
     (arm,), (plain,) = judged.values["arms"], results.values["arms"]
     rows = {row["cooccurrence"]: row for row in arm["regression"] if row["term"] == "co"}
-    assert "true_phi" not in rows
-    for name in names[:2]:
+    assert {"true_phi", "never"}.isdisjoint(rows)
+    for name in names[:3]:
         pairs = compare.pair_table(evidence, cooccurrence=[name], similarity=["js"], min_count=30)
         fitted = compare.fit(pairs.cosine, pairs[name], pairs["js"], mask=pairs.mask, effects="additive")
         assert rows[name]["estimate"] == pytest.approx(fitted.params["co"], rel=1e-9)
     own = [row for row in arm["regression"] if row["cooccurrence"] in names]
-    assert len(own) == 8  # three slopes and a difference, of two
+    assert len(own) == 12  # three slopes and a difference, of three
     assert json.dumps([row for row in arm["regression"] if row not in own]) == json.dumps(plain["regression"])
     assert [cell["n_pairs"] for cell in arm["cells"]] == [cell["n_pairs"] for cell in plain["cells"]]
     verdicts = judged.verdicts.set_index("id")
     assert verdicts.loc["jaccard", "verdict"] == "CONFIRMED"
-    assert "no slope true_phi js additive co can be estimated" in verdicts.loc["true_phi", "reason"]
+    cells, others = ([cell["mean"] for cell in one["cells"]] for one in (arm, plain))
+    np.testing.assert_array_equal(cells, others)
+    for name, why in (
+        ("true_phi", "expected a known world, found no truth"),
+        ("never", "expected pairs i < j"),
+    ):
+        told = f"no slope {name} js additive co was estimated in this arm: {why}"
+        assert told in verdicts.loc[name, "reason"]
+    assert "only 38 features have these measures, 39 are asked for" in verdicts.loc["few", "reason"]
     page = compare.report(judged, tmp_path / "page").read_text(encoding="utf-8")
     assert pair_name("seldom", "js") in page
 

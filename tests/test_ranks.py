@@ -145,6 +145,40 @@ def test_threads_of_a_job_end_with_it():
     assert done.returncode == 0, done.stderr.decode()
 
 
+JOBS = """
+import os, sys
+from compare import ranks
+
+def job(name):
+    if name == sys.argv[1]:
+        raise ValueError("expected another job, found this one: choose.")
+    return [name, ranks.count(), float("nan"), 0.1 + 0.2]
+
+with ranks.joined("test"):
+    assert ranks.count() == 2
+    try:
+        found = ranks.each({name: lambda name=name: job(name) for name in "cabed"})
+    except ValueError as error:
+        found = str(error)
+    assert ranks.count() == 2
+print(found)
+"""
+
+
+@pytest.mark.parametrize("fails", ["none", "a"])
+def test_jobs_are_each_done_by_one_process_and_their_results_and_errors_known_to_all(fails, tmp_path):
+    (tmp_path / "jobs.py").write_text(JOBS)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "jobs.py", fails]
+    here = os.environ | {"PYTHONPATH": str(JOB.parent.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *launch], env=here, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    told = "expected another job, found this one: choose."
+    expected = {name: [name, 1, math.nan, 0.1 + 0.2] for name in "cabed"} if fails == "none" else told
+    assert done.stdout.splitlines() == [str(expected)] * 2
+    assert "Warning" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n_ranks", [2, 4])
 def test_a_toy_that_processes_share_is_measured_and_tested_as_by_one(n_ranks, toy, tmp_path):

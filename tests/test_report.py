@@ -306,7 +306,7 @@ def test_sentences_count_what_the_cells_say(judged):
     next(cell for cell in softmax["cells"] if cell["cooccurrence"] == "exclusive")["n_pairs"] = 5
     few_pairs = wording.toy_sentence(few)  # a cell that is too small for a verdict is not quoted
     assert "similar outputs, had a mean cosine of +0.05 (outputs + reconstruction)." in few_pairs
-    assert "which hold 93 % of its pairs (the data leave the level of the others open)" in real
+    assert "which hold 93 % of its pairs (of the others co-occurrence stays open" in real
     assert "+0.090 in “Gaussian surrogate”, the highest of 2 controls" in control
     assert "an excess of +0.051 [+0.045, +0.057], at most this is learned" in control
     assert "SAEs write +0.20 to +0.20 into this cell by themselves" in control

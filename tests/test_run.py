@@ -1,6 +1,7 @@
 """Arms become results, and a run that was stopped goes on with what it has."""
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,7 @@ from compare.run import (
     ReportConfig,
     evidence_results,
     kept_as,
+    load_seeds,
     measured,
     results_of,
     run,
@@ -124,6 +126,20 @@ def test_seeds_that_are_measured_stay_when_the_rest_is_measured(tmp_path):
     ]
     with pytest.raises(ValueError, match=r"expected a new folder, found .*evidence: remove it"):
         measured(whole, {}, out, QUIET)
+    shutil.rmtree(out / "2")
+    with pytest.raises(ValueError, match=r"same system in .*/0, .* another asked for"):
+        measured(replace(whole, n_tokens=64), {}, out, QUIET)
+    shutil.rmtree(out / "0")
+    (out / "1").rename(out / "0")
+    with pytest.raises(ValueError, match=r"same system in .*/0, .* another directions"):
+        measured(whole, {}, out, QUIET)
+
+
+def test_seeds_are_loaded_in_their_order(tmp_path):
+    evidence = measure(planted_system(n=16, n_tokens=512))
+    for number in range(11):
+        replace(evidence, name=f"seed {number}").save(tmp_path / str(number))
+    assert [one.name for one in load_seeds(tmp_path)] == [f"seed {number}" for number in range(11)]
 
 
 def test_nothing_is_measured_beside_files_of_others(tmp_path):
@@ -132,6 +148,9 @@ def test_nothing_is_measured_beside_files_of_others(tmp_path):
     arm, made = arm_of(lambda number: planted_system(n=16, n_tokens=512, seed=number), n_systems=2)
     with pytest.raises(ValueError, match=r"expected a new folder, found .*notes\.txt: remove it"):
         measured(arm, {}, tmp_path / "evidence", QUIET)
+    (tmp_path / "other" / "0").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"expected a new folder, found .*other/0: remove it"):
+        measured(arm, {}, tmp_path / "other", QUIET)
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "in"):
         with pytest.raises(

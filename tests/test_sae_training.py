@@ -4,10 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from real import sae_steps
 from real.config import SAEConfig
 from real.sae_files import load_sae, save_sae
 from real.sae_state import State
-from real.sae_steps import SPARSE, Weights, add_revival, l1_step, topk_step
+from real.sae_steps import SPARSE, Weights, add_revival, l1_step, of_positive, topk_step
 from real.sae_training import train_sae
 
 WIDTH = 16
@@ -60,13 +61,16 @@ def test_sparse_gradients_equal_autograd(signed, k):
 
 
 @pytest.mark.parametrize(("shift", "is_sparse"), [(0.0, False), (-12.0, True)])
-def test_l1_gradients_equal_autograd(shift, is_sparse):
+def test_l1_gradients_equal_autograd(shift, is_sparse, monkeypatch):
     """Where half of all activations are on, and where so few are that they are taken one by one."""
+    taken = []
+    monkeypatch.setattr(sae_steps, "of_positive", lambda *at: taken.append(at) or of_positive(*at))
     inputs, weights = draw(40, WIDTH), some_weights()
     weights.b_enc.add_(shift)
     found = l1_step(inputs, weights, 0.3, frozen=False)
     loss, activations, gradients = autograd(inputs, weights, torch.relu, 0.3)
     assert (0 < (activations > 0).double().mean() <= SPARSE) == is_sparse
+    assert bool(taken) == is_sparse
     assert ((activations > 0).sum(1) == 0).any() == is_sparse  # tokens at which nothing fires as well
     assert found.loss.item() == pytest.approx(loss.item(), rel=1e-12)
     assert torch.equal(found.firings, (activations != 0).sum(0))
