@@ -214,7 +214,7 @@ def control_sentence(results: dict, arm: dict) -> str:
         low, high = (number(value, 2) for value in by_itself)
         text += f"; and SAEs write {low} to {high} into this cell by themselves, where toys let it be seen"
     if cell["verdict"] == "UNDECIDED":
-        text += ". No verdict rests on it"
+        text += f". No verdict rests on it: {cell['reason'].split('; but ')[-1]}"
     return text + "."
 
 

@@ -302,6 +302,11 @@ def test_sentences_count_what_the_cells_say(judged):
     assert "from +0.05 (outputs + reconstruction) to +0.99 (softmax on outputs only)" in toy
     assert "holds in none (refuted in 2) with “do not co-occur” read as exclusive and in none" in toy
     few = json.loads(json.dumps(judged))
+    other = next(one for one in few["arms"] if one["group"] == "real")
+    together = next(c for c in other["cells"] if (c["cooccurrence"], c["similarity"]) == wording.POSITIVE)
+    together |= {"verdict": "UNDECIDED", "reason": "+0.1 is above zero; but its control says nothing"}
+    said = wording.control_sentence(few, other)
+    assert said.endswith("No verdict rests on it: its control says nothing.")
     softmax = next(arm for arm in few["arms"] if arm["name"] == "softmax on outputs only")
     next(cell for cell in softmax["cells"] if cell["cooccurrence"] == "exclusive")["n_pairs"] = 5
     few_pairs = wording.toy_sentence(few)  # a cell that is too small for a verdict is not quoted
