@@ -34,14 +34,14 @@ class Results:
         return cells(self.values)
 
     def summary(self) -> str:
-        """The table of verdicts as text, a line an arm."""
+        """The table of verdicts as text, a line an arm, and a line for each claim of one's own."""
         from rich.console import Console
 
-        from compare.terminal import summary
+        from compare.terminal import show
 
         console = Console(width=100, no_color=True)
         with console.capture() as captured:
-            console.print(summary(self.values))
+            show(self.values, console)
         return captured.get()
 
     def plot(self) -> "Figure":

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from compare.hypotheses import load
 from compare.names import HELD, SLOPES, cell_name
 from compare.wording import compact, interval
 
@@ -65,8 +66,10 @@ def size_and_power(size: float, power: float) -> str:
 
 
 def show(results: dict, console: Console, *, verbose: bool = False) -> None:
-    """One line an arm; with verbose, a line for each of its cells as well."""
+    """One line an arm; with hypotheses of one's own a line for each verdict, with verbose for each cell."""
     console.print(summary(results))
+    if results["hypotheses"]["sha256"] != load().sha256:
+        console.print(own_verdicts(results))
     if verbose:
         for arm in results["arms"]:
             console.print(every_cell(arm))
@@ -87,6 +90,15 @@ def summary(results: dict) -> Table:
         signs = [Text("\nwhole table"), *(signed("", verdict) for verdict in whole)] if whole else []
         name = Text(arm["name"]).append_text(Text(" ").join(signs))
         table.add_row(name, *(short_cell(cell) for cell in arm["cells"]))
+    return table
+
+
+def own_verdicts(results: dict) -> Table:
+    """Verdict and reason of each claim of a file that is not the presets."""
+    table = Table("arm", "claim", "verdict", "reason", title=results["hypotheses"]["file"], box=SIMPLE_HEAD)
+    for row in results["verdicts"]:
+        said = Text(row["verdict"], style=COLOURS[row["verdict"]])
+        table.add_row(row["arm"], f"{row['id']} {row['claim']}", said, row["reason"])
     return table
 
 

@@ -115,7 +115,8 @@ def counted(cells: list[dict]) -> str:
     """How many cells came out in each way."""
     said = [cell["verdict"] for cell in cells]
     ways = zip(VERDICTS, ("came out as the post claims", "against it", "stay undecided"), strict=True)
-    return and_list([f"{said.count(verdict) or 'none'} {words}" for verdict, words in ways])
+    counts = [f"{said.count(verdict) or 'none'} {words}" for verdict, words in ways]
+    return and_list(counts).replace(" 1 stay ", " 1 stays ")
 
 
 def leaning_arms(results: dict) -> list[dict]:

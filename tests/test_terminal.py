@@ -59,3 +59,18 @@ def test_colours_are_for_terminals_and_no_color_is_obeyed(judged, monkeypatch):
     assert "\x1b[32m" in shown(judged, tty=True)
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[32m" not in shown(judged, tty=True)
+
+
+def test_own_claims_have_a_line_each_and_presets_have_none(tmp_path):
+    claim = (
+        '[[hypothesis]]\nid = "mine"\nstatement = "s"\nmeasure = "cell mean"\ncooccurrence = "exclusive"\n'
+    )
+    (tmp_path / "mine.toml").write_text(f'format = 1\n{claim}similarity = "similar"\nclaim = "> 0"\n')
+    own = judge(example_results(), load(tmp_path / "mine.toml"))
+    text = shown(own, width=300)
+    for row in own["verdicts"]:
+        line = next(line for line in text.splitlines() if "mine > 0" in line and row["arm"] in line)
+        assert row["verdict"] in line
+        assert row["reason"] in line
+    assert "mine.toml" in text
+    assert "presets.toml" not in shown(judge(example_results(), load()), width=300)
