@@ -320,7 +320,7 @@ def compare_dictionaries(values: dict, source: str, first: Path, second: Path) -
     share = (found.mean - found.null_mean) / (1 - found.null_mean)
     return (
         f"mean largest cosine {found.mean:.3f}, with random directions of the same mean and covariance "
-        f"{found.null_mean:.3f}: {share:.0%} of the way from these to identity"
+        f"{found.null_mean:.3f}: {round(share, 2) + 0.0:.0%} of the way from these to identity"
     )
 
 

@@ -10,6 +10,12 @@ DECIDING = ("exclusive", "similar")
 
 POSITIVE = ("co-occurring", "similar")
 
+PRESETS = "presets.toml"
+"""Hypotheses of any other file are somebody's own."""
+
+OWN_TOLD = 4
+"""Of these, so many are told on the first screen."""
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """A signed number with a true minus sign; a dash where there is none."""
@@ -65,12 +71,23 @@ def and_list(words: list[str]) -> str:
 
 
 def sentences(results: dict) -> list[str]:
-    """Plain sentences to quote: each arm of the real group, then the toys, then what the controls show."""
-    found = [real_sentence(results, arm) for arm in arms_of(results, "real")]
+    """Plain sentences to quote: claims of one's own, each arm of the real group, then the toys, then what the
+    controls show.
+    """
+    found = [own_sentence(results)] if results["hypotheses"]["file"] != PRESETS else []
+    found += [real_sentence(results, arm) for arm in arms_of(results, "real")]
     if arms_of(results, "toy"):
         found.append(toy_sentence(results))
     found += [control_sentence(results, arm) for arm in arms_of(results, "real") if controls_of(results, arm)]
     return found
+
+
+def own_sentence(results: dict) -> str:
+    """The first verdicts of a file that is not the presets, and how many there are."""
+    rows = results["verdicts"]
+    told = [f"{row['id']} {row['verdict']} in “{row['arm']}” ({row['reason']})" for row in rows[:OWN_TOLD]]
+    more = f"; and {len(rows) - OWN_TOLD} more below" if len(rows) > OWN_TOLD else ""
+    return f"Claims of {results['hypotheses']['file']}: {'; '.join(told) or 'none was judged'}{more}."
 
 
 def real_sentence(results: dict, arm: dict) -> str:
@@ -172,6 +189,8 @@ def toy_sentence(results: dict) -> str:
         text += " and in which outputs are part of the loss"
     if readings:
         text += f", the post's whole table holds {and_list(readings)}"
+    else:
+        text += ", nothing was asked about the post's whole table"
     if means:
         low, high = (f"{number(mean, 2)} ({name})" for mean, name in (means[0], means[-1]))
         had = f"mean cosines from {low} to {high}" if len(means) > 1 else f"a mean cosine of {low}"

@@ -317,6 +317,22 @@ def test_sentences_count_what_the_cells_say(judged):
     assert "SAEs write +0.20 to +0.20 into this cell by themselves" in control
 
 
+def test_claims_of_ones_own_come_first(tmp_path):
+    cell = 'measure = "cell mean"\ncooccurrence = "exclusive"\nsimilarity = "similar"\n'
+    claims = "".join(
+        f'[[hypothesis]]\nid = "mine {k}"\nstatement = "s"\n{cell}claim = "> 0"\n' for k in range(3)
+    )
+    (tmp_path / "mine.toml").write_text(f"format = 1\n{claims}")
+    own = judge(example_results(), load(tmp_path / "mine.toml"))
+    first, *others = wording.sentences(own)
+    row = own["verdicts"][0]
+    assert first.startswith(
+        f"Claims of mine.toml: mine 0 {row['verdict']} in “{row['arm']}” ({row['reason']}); "
+    )
+    assert first.endswith(f"; and {len(own['verdicts']) - 4} more below.")
+    assert any("nothing was asked about the post's whole table" in one for one in others)
+
+
 def test_a_model_whose_cells_all_stay_open_for_one_reason_says_why(judged):
     results = json.loads(json.dumps(judged))
     arm = next(arm for arm in results["arms"] if arm["group"] == "real")
