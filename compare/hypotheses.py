@@ -73,6 +73,11 @@ def load(path: Path | None = None) -> Hypotheses:
     )
 
 
+def are_own(results: dict) -> bool:
+    """Whether judged results are held against another file than the presets: a copy may bear their name."""
+    return results["hypotheses"]["sha256"] != load().sha256
+
+
 def judge(results: dict, hypotheses: Hypotheses) -> dict:
     """The same results with `verdicts` and, in each cell, claim, verdict and reason; the input is left alone.
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compare.hypotheses import load
+from compare.hypotheses import are_own
 from compare.names import HELD, SLOPES, cell_name
 from compare.wording import compact, interval
 
@@ -68,7 +68,7 @@ def size_and_power(size: float, power: float) -> str:
 def show(results: dict, console: Console, *, verbose: bool = False) -> None:
     """One line an arm; with hypotheses of one's own a line for each verdict, with verbose for each cell."""
     console.print(summary(results))
-    if results["hypotheses"]["sha256"] != load().sha256:
+    if are_own(results):
         console.print(own_verdicts(results))
     if verbose:
         for arm in results["arms"]:

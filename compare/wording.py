@@ -1,6 +1,7 @@
 """Sentences of the page, made from the numbers and from nothing else."""
 
 from compare.cells import difference, find_cell
+from compare.hypotheses import are_own
 from compare.names import cell_name
 from compare.sae_bias import ENOUGH
 
@@ -10,11 +11,8 @@ DECIDING = ("exclusive", "similar")
 
 POSITIVE = ("co-occurring", "similar")
 
-PRESETS = "presets.toml"
-"""Hypotheses of any other file are somebody's own."""
-
 OWN_TOLD = 4
-"""Of these, so many are told on the first screen."""
+"""Claims of one's own that are told on the first screen."""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -74,7 +72,7 @@ def sentences(results: dict) -> list[str]:
     """Plain sentences to quote: claims of one's own, each arm of the real group, then the toys, then what the
     controls show.
     """
-    found = [own_sentence(results)] if results["hypotheses"]["file"] != PRESETS else []
+    found = [own_sentence(results)] if are_own(results) else []
     found += [real_sentence(results, arm) for arm in arms_of(results, "real")]
     if arms_of(results, "toy"):
         found.append(toy_sentence(results))
