@@ -241,5 +241,6 @@ def empirical_null(unit: Float[np.ndarray, "n width"], *, seed: int = 0) -> tupl
     scores = stats.norm.ppf(cosine_cdf(cosines, float(unit.shape[1]))).clip(-30, 30)
     if (np.abs(scores) < 1).sum() < CENTRAL_SCORES:
         return np.nan, np.nan, np.nan
-    fitted = NullDistribution(scores, estimate_null_proportion=True)
+    with np.errstate(divide="ignore"):  # where the search comes to a share of 1, it takes log 0
+        fitted = NullDistribution(scores, estimate_null_proportion=True)
     return float(fitted.mean), float(fitted.sd), float(fitted.null_proportion)
