@@ -34,6 +34,9 @@ class LMConfig:
     tokens: int = 5_000_000
     """Training tokens in all, rounded down to whole steps."""
 
+    restart_tokens: int = 0
+    """Tokens after which the schedule begins anew, AdamW's memory emptied: where a finished run goes on."""
+
     learning_rate: float = 1.5e-3
     """Peak learning rate of AdamW."""
 
@@ -58,6 +61,9 @@ class LMConfig:
     checkpoint_every: int = 500
     """Steps between two checkpoints; at most this much work is lost to a kill."""
 
+    bfloat16: bool = False
+    """Compute products of matrices in bfloat16: faster where the processor has instructions for it."""
+
     seed: int = 0
     """Of the initial weights and of the order of the blocks."""
 
@@ -65,8 +71,8 @@ class LMConfig:
         check_seed(self.seed)
         for field in fields(self):
             value = getattr(self, field.name)
-            is_zero_fine = field.name in ("weight_decay", "decay_share", "warmup_steps")
-            if field.name != "seed" and not (0 <= value < math.inf and (value or is_zero_fine)):
+            is_zero_fine = field.name in ("weight_decay", "decay_share", "warmup_steps", "restart_tokens")
+            if field.name not in ("seed", "bfloat16") and not (0 <= value < math.inf and (value or is_zero_fine)):
                 least = "of 0 or more" if is_zero_fine else "> 0"
                 raise ValueError(f"expected {field.name} {least}, found {value}: give such a number.")
         if self.width % self.heads:
@@ -76,10 +82,12 @@ class LMConfig:
             )
         if not 0 <= self.decay_share <= 1:
             raise ValueError(f"expected decay_share in [0, 1], found {self.decay_share}: give a share.")
-        if self.steps <= self.warmup_steps:
+        after = f" after restart_tokens={self.restart_tokens}" if self.restart_tokens else ""
+        if self.steps - self.restart_step <= self.warmup_steps:
             raise ValueError(
-                f"expected more steps than warmup_steps={self.warmup_steps}, found {self.steps} "
-                f"({self.tokens} tokens / {self.batch * self.context} a step): raise tokens."
+                f"expected more steps{after} than warmup_steps={self.warmup_steps}, found "
+                f"{max(0, self.steps - self.restart_step)} ({self.tokens} tokens / "
+                f"{self.batch * self.context} a step): raise tokens."
             )
 
     @property
@@ -87,9 +95,16 @@ class LMConfig:
         """Optimiser steps in the whole run."""
         return self.tokens // (self.batch * self.context)
 
+    @property
+    def restart_step(self) -> int:
+        """The step with which the schedule begins anew; 0 if it runs once."""
+        return self.restart_tokens // (self.batch * self.context)
+
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: warmup, stable, decay."""
-        warmup = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
-        decay_steps = self.decay_share * self.steps
-        decay = (self.steps - step) / decay_steps if decay_steps else 1.0
+        """Learning rate of a step, counted from 0: warmup, stable, decay; before and after a restart alike."""
+        is_before = step < self.restart_step
+        first, end = (0, self.restart_step) if is_before else (self.restart_step, self.steps)
+        warmup = (step - first + 1) / self.warmup_steps if self.warmup_steps else 1.0
+        decay_steps = self.decay_share * (end - first)
+        decay = (end - step) / decay_steps if decay_steps else 1.0
         return self.learning_rate * min(1.0, warmup, decay)

@@ -25,8 +25,8 @@ from real.lm_evaluation import measure_quality
 from real.text_sample import draw
 from real.token_stream import texts_of, train_tokenizer, write_streams
 
-MAY_CHANGE = {"tokens", "decay_share", "checkpoint_every", "evaluate_every"}
-"""Fields that a resumed run may change: how long it goes on, not what it has been."""
+MAY_CHANGE = {"tokens", "restart_tokens", "decay_share", "bfloat16", "checkpoint_every", "evaluate_every"}
+"""Fields that a resumed run may change: how it goes on, not what it has been."""
 
 
 SCORED_BYTES = 500_000
@@ -40,8 +40,9 @@ def train_lm(
 
     Tokenizer and token streams are made first, unless `out_folder` has them. A run that was killed goes on
     from its last checkpoint when called again, and ends as if it had never stopped; `tokens` may then be
-    raised or lowered, which moves the start of the decay. ValueError if the corpus is missing or too short,
-    or the folder holds a run of another config.
+    raised or lowered, which moves the start of the decay; one that has ended goes on with more `tokens` and
+    `restart_tokens` at its end. ValueError if the corpus is missing or too short, or the folder holds a run
+    of another config.
     """
     _claim(out_folder, config)
     prepare_tokens(config, corpus_folder, out_folder)
@@ -49,11 +50,14 @@ def train_lm(
     held_out = held_out_blocks(open_stream(out_folder, "held-out", config), config)
     torch.manual_seed(config.seed)
     model = new_model(config)
+    model.set_attn_implementation("eager")  # 6 % more tokens a second than the fused one, at this width
     optimizer = new_optimizer(model, config)
     step = load_checkpoint(out_folder, model, optimizer)
     started, first_step = time.monotonic(), step
     losses = []
     while step < config.steps:
+        if step == config.restart_step:
+            optimizer = new_optimizer(model, config)
         losses.append(train_step(model, optimizer, batch_of(train, step, config), config, step))
         step += 1
         if step % config.evaluate_every == 0 or step == config.steps:
@@ -131,7 +135,8 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = config.rate(step)
     optimizer.zero_grad(set_to_none=True)
-    loss = next_token_loss(model, blocks)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=config.bfloat16):
+        loss = next_token_loss(model, blocks)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     optimizer.step()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,29 @@ def test_a_killed_run_ends_as_if_it_had_never_stopped(corpus, run, tmp_path):
     for name in ("model.safetensors", "optimizer.safetensors"):
         whole, resumed = (load_file(checkpoints(folder)[-1] / name) for folder in (run, tmp_path))
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_a_finished_run_goes_on_as_one_that_was_planned_so(corpus, run, tmp_path):
+    longer = replace(SMALL, tokens=64 * 150, restart_tokens=64 * 120, evaluate_every=30)
+    planned, gone_on = tmp_path / "planned", tmp_path / "gone-on"
+    shutil.copytree(run, gone_on)
+    for folder in (planned, gone_on):
+        train_lm(longer, corpus, folder, progress=lambda line: None)
+    first, second = (load_file(checkpoints(folder)[-1] / "model.safetensors") for folder in (planned, gone_on))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    before = load_file(checkpoints(run)[-1] / "model.safetensors")
+    assert not torch.equal(before["gpt_neox.embed_in.weight"], first["gpt_neox.embed_in.weight"])
+    rates = [json.loads(line)["learning_rate"] for line in (planned / "log.jsonl").read_text().splitlines()]
+    assert rates == pytest.approx([0.02, 0.02, 0.02, 0.02 / 24, 0.02 / 6])  # of steps 29, 59, 89, 119 and 149
+
+
+def test_steps_in_bfloat16_take_the_path_of_float32(corpus, run, tmp_path):
+    train_lm(replace(SMALL, bfloat16=True), corpus, tmp_path, progress=lambda line: None)
+    exact, rounded = (json.loads((folder / "quality.json").read_text())["quality"] for folder in (run, tmp_path))
+    assert rounded["bits_per_byte"] != exact["bits_per_byte"]
+    assert rounded["bits_per_byte"] == pytest.approx(exact["bits_per_byte"], rel=0.1)
+    stored = load_file(checkpoints(tmp_path)[-1] / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float32}
 
 
 def test_the_finished_model_is_an_ordinary_folder(run):
