@@ -6,7 +6,7 @@ The one module that knows both toy and real; the toys themselves are in toy_arms
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,13 +16,14 @@ import numpy as np
 from compare import on_device
 from compare.config import make_config, read_toml
 from compare.progress import Step
-from compare.run import Arm, Measured, ReportConfig, load_seeds, surrogate_arm
+from compare.run import Arm, Measured, ReportConfig, about_run, load_seeds, run_folder, surrogate_arm
 from compare.system import System
-from compare.toy_arms import measures_on_toys, sae_toys, toy_arm, trained_toy, worn_arm
+from compare.toy_arms import in_processes, measures_on_toys, sae_toys, toy_arm, trained_toy, worn_arm
 from real.config import BUNDLED, RealConfig, SAEConfig, sae_folder
 from toy.config import ToyConfig
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from real.sae import SAE
@@ -250,47 +251,59 @@ def configs() -> dict[str, type]:
     return kinds | {"train-lm": LMConfig, "train-sae": SAEConfig}
 
 
-def known_by_toys(config: ReportConfig, step: Step) -> dict:
+def known_by_toys(config: ReportConfig, runs: Path, step: Step) -> dict:
     """What only a known truth can tell: the keys `sae_bias` and `measures` of results."""
-    return {"sae_bias": sae_on_toys(config, step), "measures": measures_on_toys(config, step)}
+    return {"sae_bias": sae_on_toys(config, runs, step), "measures": measures_on_toys(config, step)}
 
 
-def sae_on_toys(config: ReportConfig, step: Step) -> dict:
+def sae_on_toys(config: ReportConfig, runs: Path, step: Step) -> dict:
     """What an SAE writes into the cosines by itself: on toys that learned directions, and on given ones.
 
     The SAE's code is the language model's; its L0 lies below, at and above the toy's, and a frozen decoder
     stands beside it. Rows by cell of true co-occurrence and outputs, and what they say.
     """
-    from compare.sae_bias import (
-        bias_rows,
-        numbers_on_toys,
-        over_seeds,
-        preactivation_slope,
-        sae_bias_sentences,
-    )
+    from compare.sae_bias import numbers_on_toys, over_seeds, sae_bias_sentences
 
-    toys = sae_toys(config)
     chosen = replace(SAE_ON_TOY, n_activations=51_200) if config.quick else SAE_ON_TOY
-    rows = []
+    home = run_folder(runs, about_run(config, ()))
     with step("SAEs on toys") as progress:
-        total = len(toys) * toys["given"].n_seeds * len(SAE_KINDS)
-        for directions, toy in toys.items():
-            world, found = trained_toy(toy)
-            about = {"directions": directions, "l0": world.rates.sum().item()}
-            for instance, true in enumerate(found.directions):
-                seen = hidden_of(world, true, COVARIANCE_SAMPLES, seed=config.seed)
-                covariance = np.cov(seen.numpy().T)
-                for decoder, k in SAE_KINDS:
-                    sae = replace(chosen, k=k, decoder=decoder, seed=config.seed + instance)
-                    learned = sae_on_toy(world, true, sae)
-                    encoder, rows_of_sae = learned.W_enc.numpy(), learned.W_dec.numpy()
-                    slope = preactivation_slope(encoder, rows_of_sae, covariance)
-                    kind = {"decoder": decoder, "k": k, "instance": instance, "preactivation_slope": slope}
-                    here = bias_rows(true.numpy(), rows_of_sae, world.cells())
-                    rows += [about | kind | row for row in here]
-                    progress(len(rows) // len(world.cells()), total)
+        tasks = []
+        for name, toy in sae_toys(config).items():
+            _, found = trained_toy(toy)
+            for instance, true in enumerate(found.directions.numpy()):
+                sae = replace(chosen, seed=config.seed + instance)
+                make = partial(rows_on_toy, name, toy, instance, true, sae)
+                tasks.append((home / f"sae-on-{name}-{instance}.json", make))
+        rows = [row for part in in_processes(tasks, progress) for row in part]
     found = over_seeds(rows)
     return {"rows": found, "sentences": sae_bias_sentences(found), "shape": numbers_on_toys(rows)}
+
+
+def rows_on_toy(
+    name: str, toy: ToyConfig, instance: int, true: "Float[np.ndarray, 'features width']", sae: SAEConfig
+) -> list[dict]:
+    """A row for each kind of SAE on one network's hidden vectors and each cell (compare.sae_bias)."""
+    import torch
+
+    from compare.sae_bias import bias_rows, preactivation_slope
+    from toy.world import World
+
+    world, directions = World(toy), torch.from_numpy(true)
+    covariance = np.cov(hidden_of(world, directions, COVARIANCE_SAMPLES, seed=toy.seed).numpy().T)
+    rows = []
+    for decoder, k in SAE_KINDS:
+        learned = sae_on_toy(world, directions, replace(sae, k=k, decoder=decoder))
+        encoder, rows_of_sae = learned.W_enc.numpy(), learned.W_dec.numpy()
+        about = {
+            "directions": name,
+            "l0": world.rates.sum().item(),
+            "decoder": decoder,
+            "k": k,
+            "instance": instance,
+            "preactivation_slope": preactivation_slope(encoder, rows_of_sae, covariance),
+        }
+        rows += [about | row for row in bias_rows(true, rows_of_sae, world.cells())]
+    return rows
 
 
 def sae_on_toy(world: "World", directions: "Tensor", config: SAEConfig) -> "SAE":

@@ -180,10 +180,11 @@ def judge_evidence(
     Example: cofire test evidence/bundled --control evidence/surrogate -o reports/mine
     """
     from compare.conclusion import conclude
+    from compare.from_evidence import evidence_results
     from compare.hypotheses import load
     from compare.progress import step
     from compare.results_file import check_folder
-    from compare.run import ReportConfig, evidence_results
+    from compare.run import ReportConfig
 
     chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed, "device": device})
     rules = load(hypotheses)
@@ -358,7 +359,7 @@ def write_page(
     arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path, quiet: bool, verbose: bool
 ) -> None:
     """Run the arms, judge them by the presets, write the page."""
-    from compare.arms import known_by_toys
+    from compare.arms import in_processes, known_by_toys
     from compare.conclusion import conclude
     from compare.hypotheses import load
     from compare.progress import Timed, step
@@ -367,8 +368,8 @@ def write_page(
 
     check_folder(out)
     show_progress = Timed(partial(step, quiet=quiet))
-    results = run(arms, config, runs, show_progress)
-    results |= known_by_toys(config, show_progress)
+    results = run(arms, config, runs, show_progress, in_processes)
+    results |= known_by_toys(config, runs, show_progress)
     conclude(results, load(), out, quiet, verbose)
     show_progress.save(out)
 
@@ -389,10 +390,7 @@ def main() -> None:
         if error.filename is None:
             raise
         found = f"{error.filename} ({(error.strerror or 'failed').lower()})"
-        print(
-            f"cofire: expected a path to read or write, found {found}: name another.",
-            file=sys.stderr,
-        )
+        print(f"cofire: expected a path to read or write, found {found}: name another.", file=sys.stderr)
         sys.exit(2)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from compare.evidence import Evidence
+from compare.from_evidence import results_of
 from compare.progress import step
-from compare.run import ReportConfig, results_of
+from compare.run import ReportConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

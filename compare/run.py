@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,20 @@ from compare.dictionary import Choices
 from compare.evidence import MANIFEST, Evidence, measure
 from compare.folders import check_place
 from compare.nulls import GaussianSurrogate
-from compare.progress import Step
+from compare.progress import Progress, Step
+from compare.progress import step as steps
 from compare.provenance import ROOT, code_sha256, file_sha256, versions
 from compare.reliability import comparison
 from compare.system import HasProvenance, System
 
 Measured = dict[str, list[Evidence]]
 """Evidence of the seeds of each arm, by the arm's name."""
+
+Task = tuple[Path, Callable[[], Any]]
+"""A file of JSON, and what makes its content where it is missing."""
+
+InProcesses = Callable[[Sequence[Task], Progress], Iterable[Any]]
+"""What each of many tasks gives, in order, made by processes that work at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +111,9 @@ class Arm:
     knows_outputs: bool = True
     """Whether outputs had a part in what its directions are, as in all but toys that only reconstruct."""
 
+    stands_alone: bool = False
+    """Whether its systems can be made in another process: they ask for nothing measured before."""
+
     models: tuple[dict, ...] = ()
     """The models behind it: name, kind, note and measured quality of each."""
 
@@ -153,24 +164,49 @@ def surrogate_arm(arm: Arm, seed: int) -> Arm:
     )
 
 
-def run(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> dict:
+def run(
+    arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step, in_processes: InProcesses | None = None
+) -> dict:
     """Measure and analyse every arm: the results that a page is made of, all but the verdicts.
 
     Evidence is kept in a folder of `runs` named after config, code and inputs, so a run that was stopped
-    goes on with what it has, and nothing stale is ever taken up.
+    goes on with what it has, and nothing stale is ever taken up. Arms that stand alone come first, several at
+    a time, where `in_processes` can make them so.
     """
     about = about_run(config, (path for arm in arms for path in arm.inputs))
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    home = run_folder(runs, about)
+    alone = [arm for arm in arms if arm.stands_alone and in_processes]
+    entries = {}
+    if in_processes and alone:
+        tasks = [(home / f"{slug(arm.name)}.json", partial(entry_alone, arm, config, home)) for arm in alone]
+        with step(f"{len(alone)} {alone[0].group} arms, each in a process") as progress:
+            entries = dict(zip((arm.name for arm in alone), in_processes(tasks, progress), strict=True))
     measured: Measured = {}
-    entries = []
     for arm in arms:
-        folders = [runs / key / f"{slug(arm.name)}-{number}" for number in range(arm.n_systems)]
-        if not all(is_evidence(folder) for folder in folders):
-            measure_arm(arm, folders, measured, step)
-        measured[arm.name] = [Evidence.load(folder) for folder in folders]
-        entries.append(entry(arm.about, measured[arm.name], config, step))
+        if arm.name not in entries:
+            measured[arm.name] = evidence_of(arm, home, measured, step)
+            entries[arm.name] = entry(arm.about, measured[arm.name], config, step)
     models = {model["name"]: model for arm in arms for model in arm.models}
-    return assemble(config, about, entries, list(models.values()))
+    return assemble(config, about, [entries[arm.name] for arm in arms], list(models.values()))
+
+
+def run_folder(runs: Path, about: dict) -> Path:
+    """The folder in `runs` of what about_run says."""
+    return runs / hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def evidence_of(arm: Arm, home: Path, before: Measured, step: Step) -> list[Evidence]:
+    """The Evidence of an arm's seeds, measured unless it lies in the run's folder."""
+    folders = [home / f"{slug(arm.name)}-{number}" for number in range(arm.n_systems)]
+    if not all(is_evidence(folder) for folder in folders):
+        measure_arm(arm, folders, before, step)
+    return [Evidence.load(folder) for folder in folders]
+
+
+def entry_alone(arm: Arm, config: ReportConfig, home: Path) -> dict:
+    """The part of an arm that needs no other, made in silence: in a process of its own."""
+    silent = partial(steps, quiet=True)
+    return entry(arm.about, evidence_of(arm, home, {}, silent), config, silent)
 
 
 def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step) -> None:
@@ -292,103 +328,3 @@ def load_seeds(folder: Path) -> list[Evidence]:
         else sorted(filter(is_evidence, folder.glob("*")), key=lambda each: (len(each.name), each.name))
     )
     return [Evidence.load(each) for each in inside or [folder]]
-
-
-def evidence_results(
-    folders: Sequence[Path],
-    controls: Sequence[Path],
-    config: ReportConfig,
-    step: Step,
-    slopes: tuple[Specification, ...] = (),
-) -> dict:
-    """Results from folders of Evidence alone; `slopes` as in results_of."""
-    arms, beside = ([one for folder in some for one in load_seeds(folder)] for some in (folders, controls))
-    manifests = [path for folder in (*folders, *controls) for path in sorted(folder.rglob(MANIFEST))]
-    return results_of(arms, beside, config, step, manifests, slopes)
-
-
-def results_of(
-    evidence: Sequence[Evidence],
-    controls: Sequence[Evidence],
-    config: ReportConfig,
-    step: Step,
-    inputs: Iterable[Path] = (),
-    slopes: tuple[Specification, ...] = (),
-) -> dict:
-    """Results from Evidence alone. What has one name is taken as seeds of one arm.
-
-    `slopes` are regressions to run beside those of every report (Hypotheses.slopes); an arm that lacks what
-    their measures are made of goes without.
-    An arm is a toy if its truth is known or if it says that only models of kind "toy" stand behind it; else
-    it is real, and held to what gates ask of language models and SAEs.
-    """
-    arms, beside = by_name(evidence), by_name(controls)
-    if beside and len(arms) != 1:
-        raise ValueError(
-            f"expected one system beside controls, found {len(arms)}: test {', '.join(arms)} one by one."
-        )
-    for name in arms.keys() & beside.keys():
-        raise ValueError(
-            f"expected a control of another name than its system, found {name!r} twice: measure it again "
-            "with --name."
-        )
-    for name, seeds in {**arms, **beside}.items():
-        if len({digest_of(one) for one in seeds}) < len(seeds):
-            raise ValueError(
-                f"expected a seed of its own in each Evidence of {name!r}, found one twice, which is no "
-                "replicate of itself: name each folder once."
-            )
-        first, *others = map(recipe, seeds)
-        unlike = {key for other in others for key in first.keys() | other if first.get(key) != other.get(key)}
-        if unlike:
-            raise ValueError(
-                f"expected Evidence of {name!r} that differs by seed alone, found another {min(unlike)}: "
-                "measure one again with --name."
-            )
-    entries: list[dict] = []
-    models: dict[str, dict] = {}
-    for group, found in (("real", arms), ("control", beside)):
-        for name, seeds in found.items():
-            control_of = next(iter(arms)) if group == "control" else None
-            behind = [model for seed in seeds for model in seed.provenance.get("models", [])]
-            names = sorted({kept_as(model, models) for model in behind})
-            is_toy = seeds[0].truth is not None or {model["kind"] for model in behind} == {"toy"}
-            known = "toy" if group == "real" and is_toy else group
-            about: dict = {"name": name, "group": known, "control_of": control_of, "models": names}
-            about |= {"note": "", "knows_outputs": True}
-            entries.append(entry(about, seeds, config, step, slopes))
-    return assemble(config, about_run(config, inputs), entries, list(models.values()))
-
-
-def kept_as(model: dict, models: dict[str, dict]) -> str:
-    """The name that a model has among those of other Evidence: its own, numbered if another has that name."""
-    number, name = 1, model["name"]
-    while name in models and json.dumps(models[name]) != json.dumps(model | {"name": name}):
-        number += 1
-        name = f"{model['name']} ({number})"
-    models[name] = model | {"name": name}
-    return name
-
-
-def recipe(evidence: Evidence) -> dict:
-    """What seeds of one arm share: all of a toy's config but its seed, site and text of a language model."""
-    about = evidence.provenance.get("of", evidence.provenance)
-    config = about.get("config", {})
-    if about.get("kind") == "toy":
-        return {key: value for key, value in config.items() if key != "seed"}
-    shared = {key: config[key] for key in ("site", "context", "split") if key in config}
-    return shared | {"text": about.get("inputs", {}).get("text")}
-
-
-def digest_of(evidence: Evidence) -> bytes:
-    """Of what tells one seed from another: directions, and how often they fired."""
-    parts = (np.ascontiguousarray(one).tobytes() for one in (evidence.directions, evidence.counts))
-    return hashlib.sha256(b"".join(parts)).digest()
-
-
-def by_name(evidence: Sequence[Evidence]) -> Measured:
-    """Evidence by its system's name."""
-    found: Measured = {}
-    for one in evidence:
-        found.setdefault(one.name, []).append(one)
-    return found

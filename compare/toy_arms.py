@@ -3,13 +3,15 @@
 The one module of compare that knows toy and not real.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from compare.progress import Step
-from compare.run import Arm, Measured, ReportConfig
+from compare.progress import Progress, Step
+from compare.run import Arm, Measured, ReportConfig, Task
 from compare.system import System
 from toy.config import ToyConfig, default_arms
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from toy.model import Trained
     from toy.system import ToySystem
     from toy.world import World
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Variables that say how many threads OpenMP, numpy's linear algebra and compiled kernels may have."""
 
 ANCHOR_WORLDS = 3
 """Worlds, with starts of their own, in which each of the atlas' anchors is asked."""
@@ -28,14 +33,24 @@ def toy_arms(config: ReportConfig) -> list[Arm]:
     return [toy_arm(f"toy: {name}", replace(toy, seed=config.seed)) for name, toy in toys.items()]
 
 
+def in_processes(tasks: Sequence[Task], progress: Progress) -> Iterator[Any]:
+    """What each task gives, in order: made by processes of one thread each, as the atlas' points are.
+
+    Numbers do not depend on how many there are.
+    """
+    from toy.atlas import in_turn
+
+    before = os.environ.copy()
+    os.environ |= dict.fromkeys(THREADS, "1")  # which a library reads when it is loaded: by the new processes
+    try:
+        yield from in_turn(tasks, progress)
+    finally:
+        os.environ.clear()
+        os.environ |= before
+
+
 def toy_arm(name: str, config: ToyConfig) -> Arm:
     """One toy; its seeds are trained together on the same samples."""
-
-    def systems(before: Measured, step: Step) -> Iterator[System]:
-        from toy.world import World
-
-        yield from toy_systems(name, config, World(config), step)
-
     note = (
         f"{config.n_features} features in {config.width} dimensions, firing rate {config.firing_rate:g}, "
         f"reconstruction {config.reconstruction_share:.0%} of the loss"
@@ -44,10 +59,18 @@ def toy_arm(name: str, config: ToyConfig) -> Arm:
         name=name,
         group="toy",
         note=note,
-        systems=systems,
+        systems=partial(systems_of, name, config),
         n_systems=config.n_seeds,
+        stands_alone=True,
         knows_outputs=config.reconstruction_share < 1,
     )
+
+
+def systems_of(name: str, config: ToyConfig, before: Measured, step: Step) -> Iterator[System]:
+    """A toy's systems, as an Arm makes them."""
+    from toy.world import World
+
+    yield from toy_systems(name, config, World(config), step)
 
 
 def toy_systems(name: str, config: ToyConfig, world: "World", step: Step) -> Iterator[System]:

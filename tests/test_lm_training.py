@@ -93,7 +93,8 @@ def test_a_finished_run_goes_on_as_one_that_was_planned_so(corpus, run, tmp_path
     shutil.copytree(run, gone_on)
     for folder in (planned, gone_on):
         train_lm(longer, corpus, folder, progress=lambda line: None)
-    first, second = (load_file(checkpoints(folder)[-1] / "model.safetensors") for folder in (planned, gone_on))
+    ends = (checkpoints(folder)[-1] for folder in (planned, gone_on))
+    first, second = (load_file(end / "model.safetensors") for end in ends)
     assert all(torch.equal(first[name], second[name]) for name in first)
     before = load_file(checkpoints(run)[-1] / "model.safetensors")
     assert not torch.equal(before["gpt_neox.embed_in.weight"], first["gpt_neox.embed_in.weight"])
@@ -103,7 +104,8 @@ def test_a_finished_run_goes_on_as_one_that_was_planned_so(corpus, run, tmp_path
 
 def test_steps_in_bfloat16_take_the_path_of_float32(corpus, run, tmp_path):
     train_lm(replace(SMALL, bfloat16=True), corpus, tmp_path, progress=lambda line: None)
-    exact, rounded = (json.loads((folder / "quality.json").read_text())["quality"] for folder in (run, tmp_path))
+    texts = ((folder / "quality.json").read_text() for folder in (run, tmp_path))
+    exact, rounded = (json.loads(text)["quality"] for text in texts)
     assert rounded["bits_per_byte"] != exact["bits_per_byte"]
     assert rounded["bits_per_byte"] == pytest.approx(exact["bits_per_byte"], rel=0.1)
     stored = load_file(checkpoints(tmp_path)[-1] / "model.safetensors")

@@ -10,16 +10,14 @@ import torch
 from synthetic import LinearSystem, planted_system
 
 from compare.evidence import Evidence, measure
+from compare.from_evidence import evidence_results, kept_as, results_of
 from compare.hypotheses import judge, load
 from compare.progress import step
 from compare.run import (
     Arm,
     ReportConfig,
-    evidence_results,
-    kept_as,
     load_seeds,
     measured,
-    results_of,
     run,
     surrogate_arm,
 )
