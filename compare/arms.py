@@ -243,12 +243,14 @@ def train_dictionary(values: dict, source: str, out: Path, keep: Path | None, st
     return out
 
 
-def configs() -> dict[str, type]:
-    """Every config that a command takes, by the command; `toy` is that of a toy's own .toml."""
+def configs() -> dict[str, dict[str, type]]:
+    """The tables of every config file, "" the unnamed one, by the command; `toy` is a toy's own .toml."""
     from real.lm_config import LMConfig
 
-    kinds = {"report": ReportConfig, "measure": RealConfig, "toy": ToyConfig}
-    return kinds | {"train-lm": LMConfig, "train-sae": SAEConfig}
+    kinds = {"report": ReportConfig, "measure": RealConfig, "toy": ToyConfig, "train-lm": LMConfig}
+    return {name: {"": kind} for name, kind in kinds.items()} | {
+        "train-sae": {"": SAEConfig, "reads": RealConfig}
+    }
 
 
 def known_by_toys(config: ReportConfig, runs: Path, step: Step) -> dict:

@@ -316,7 +316,8 @@ def show_config(
     known = configs()
     if command not in known:
         raise ValueError(f"expected one of {', '.join(known)}, found {command!r}: {nearest(command, known)}")
-    print(default_toml(known[command]), end="")
+    for name, kind in known[command].items():
+        print(f"\n[{name}]" if name else "", default_toml(kind), sep="\n" if name else "", end="")
 
 
 @app.command()

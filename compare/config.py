@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Config = TypeVar("Config")
 
@@ -71,6 +71,11 @@ def fitted(name: str, value: Any, hint: Any, source: str) -> Any:
     if get_origin(hint) is tuple and isinstance(value, list | tuple):
         item, _ = get_args(hint)  # each is asked: beartype would look at one, drawn at random
         return tuple(fitted(f"{name}[{k}]", one, item, source) for k, one in enumerate(value))
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise ValueError(
+            f"expected {name} in {source} to be one of {', '.join(map(repr, get_args(hint)))}, found {value!r}: "
+            f"{nearest(str(value), map(str, get_args(hint)))}"
+        )
     casts: tuple[Callable[[Any], Any], ...] = (Path,) if isinstance(value, str) else ()
     casts += (float,) if type(value) is int else ()
     is_stray_bool = isinstance(value, bool) and bool not in (hint, *get_args(hint))  # a bool is an int
