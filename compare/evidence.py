@@ -363,9 +363,9 @@ def _float32(tensor: torch.Tensor) -> np.ndarray:
 def _read_manifest(folder: Path) -> dict:
     path = folder / MANIFEST
     if not path.is_file():
-        raise ValueError(
-            f"expected an Evidence folder, found no {MANIFEST} in {folder}: give what `measure` wrote."
-        )
+        inside = min(folder.glob(f"*/{MANIFEST}"), default=None)
+        hint = f"name one seed's, such as {inside.parent}" if inside else "give what `measure` wrote"
+        raise ValueError(f"expected an Evidence folder, found no {MANIFEST} in {folder}: {hint}.")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         found = manifest["format"]

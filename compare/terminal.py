@@ -90,6 +90,9 @@ def summary(results: dict) -> Table:
         signs = [Text("\nwhole table"), *(signed("", verdict) for verdict in whole)] if whole else []
         name = Text(arm["name"]).append_text(Text(" ").join(signs))
         table.add_row(name, *(short_cell(cell) for cell in arm["cells"]))
+    about = [f"whole table: {', then '.join(dict.fromkeys(row['id'] for row in overall))}"] if overall else []
+    about += ["quick: fewer seeds, tokens and features; quote no number"] if results["quick"] else []
+    table.caption = "\n".join(about) or None
     return table
 
 

@@ -33,9 +33,15 @@ def test_the_summary_fits_80_columns_and_has_every_mean_with_its_verdicts_sign(j
             assert f"{compact(cell['mean'])} {SIGNS[cell['verdict']]}".strip() in text
     headlines = [row for row in judged["verdicts"] if row["headline"]]
     judged_arms = {row["arm"] for row in headlines}
-    assert text.count("whole table") == len(judged_arms) > 0
-    wholes = [line for line in text.splitlines() if "whole table" in line]
+    *wholes, caption = [line for line in text.splitlines() if "whole table" in line]
+    assert len(wholes) == len(judged_arms) > 0
+    assert caption.strip() == "whole table: table-exclusive, then table-independent"
     assert "".join(wholes).count(SIGNS["REFUTED"]) == sum(row["verdict"] == "REFUTED" for row in headlines)
+
+
+def test_a_quick_run_says_that_no_number_of_it_is_to_be_quoted(judged):
+    assert "quote no number" in shown(judged | {"quick": True})
+    assert "quote no number" not in shown(judged)
 
 
 def test_verbose_gives_each_verdict_its_reason(judged):
