@@ -72,10 +72,8 @@ def fitted(name: str, value: Any, hint: Any, source: str) -> Any:
         item, _ = get_args(hint)  # each is asked: beartype would look at one, drawn at random
         return tuple(fitted(f"{name}[{k}]", one, item, source) for k, one in enumerate(value))
     if get_origin(hint) is Literal and value not in get_args(hint):
-        raise ValueError(
-            f"expected {name} in {source} to be one of {', '.join(map(repr, get_args(hint)))}, found {value!r}: "
-            f"{nearest(str(value), map(str, get_args(hint)))}"
-        )
+        known, hint = ", ".join(map(repr, get_args(hint))), nearest(str(value), map(str, get_args(hint)))
+        raise ValueError(f"expected {name} in {source} to be one of {known}, found {value!r}: {hint}")
     casts: tuple[Callable[[Any], Any], ...] = (Path,) if isinstance(value, str) else ()
     casts += (float,) if type(value) is int else ()
     is_stray_bool = isinstance(value, bool) and bool not in (hint, *get_args(hint))  # a bool is an int

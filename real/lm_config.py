@@ -72,7 +72,8 @@ class LMConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             is_zero_fine = field.name in ("weight_decay", "decay_share", "warmup_steps", "restart_tokens")
-            if field.name not in ("seed", "bfloat16") and not (0 <= value < math.inf and (value or is_zero_fine)):
+            is_number = field.name not in ("seed", "bfloat16")
+            if is_number and not (0 <= value < math.inf and (value or is_zero_fine)):
                 least = "of 0 or more" if is_zero_fine else "> 0"
                 raise ValueError(f"expected {field.name} {least}, found {value}: give such a number.")
         if self.width % self.heads:
@@ -101,7 +102,7 @@ class LMConfig:
         return self.restart_tokens // (self.batch * self.context)
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: warmup, stable, decay; before and after a restart alike."""
+        """Learning rate of a step, counted from 0: warmup, stable, decay; the same again after a restart."""
         is_before = step < self.restart_step
         first, end = (0, self.restart_step) if is_before else (self.restart_step, self.steps)
         warmup = (step - first + 1) / self.warmup_steps if self.warmup_steps else 1.0

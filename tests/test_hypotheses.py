@@ -306,7 +306,9 @@ BAD = {
         "[[hypothesis]]", "[[hypotesis]]"
     ),
     "found 'clam': did you mean 'claim'": MINIMAL.replace("claim =", "clam ="),
-    "expected claim in .* to be one of .*'> 0', .*, found '>= 0': did you mean '> 0'": MINIMAL.replace('"> 0"', '">= 0"'),
+    "expected claim in .* to be one of .*'> 0', .*, found '>= 0': did you mean '> 0'": MINIMAL.replace(
+        '"> 0"', '">= 0"'
+    ),
     "expected format = 1": MINIMAL.replace("format = 1", "format = 2"),
     "with different ids": MINIMAL + MINIMAL.removeprefix("format = 1\n"),
     "found 'min_pears': did you mean 'min_pairs'": MINIMAL + "[gates]\nmin_pears = 3\n",
@@ -319,7 +321,8 @@ BAD = {
     "expected margin > 0 in .*, found inf": MINIMAL.replace("format = 1", "format = 1\nmargin = inf"),
     "expected margin > 0 in 'mine', found -0.1": MINIMAL + "margin = -0.1\n",
     "expected min_pairs of 0 or more in .*, found -1": MINIMAL + "[gates]\nmin_pairs = -1\n",
-    r"expected groups\[0\] in .* to be one of .*, found 'reel': did you mean 'real'": MINIMAL + 'groups = ["reel"]\n',
+    r"expected groups\[0\] in .* to be one of .*, found 'reel': did you mean 'real'": MINIMAL
+    + 'groups = ["reel"]\n',
     "expected parts of 'all' in .*, found none": MINIMAL
     + '[[overall]]\nid = "all"\nstatement = "all"\nparts = []\n',
     "expected 4 words for the slope": MINIMAL + 'slope = ["phi", "js"]\n',
