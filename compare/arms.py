@@ -34,6 +34,9 @@ LANGUAGE_MODEL = "language model"
 UNTRAINED_FEATURES = 1024
 """Of the SAEs that are trained within a run, on re-randomised models."""
 
+DRAWN_ANEW = ("blocks", "all")
+"""What is drawn anew in a re-randomised model: all but the embeddings, or those as well."""
+
 SAE_ON_TOY = SAEConfig(
     n_features=128, n_activations=307_200, batch=512, part=51_200, learning_rate=3e-3, silent_steps=100
 )
@@ -70,31 +73,45 @@ def real_arms(config: ReportConfig) -> list[Arm]:
         "an SAE trained alike, its decoder held at random directions of the trained one's mean and "
         "covariance",
     )
-    kinds = (True,) if config.quick else (True, False)
-    untrained = [untrained_arm(trained, base, config, keep_embeddings=kept) for kept in kinds]
+    sizes = {"n_features": min(UNTRAINED_FEATURES, config.max_features), "n_tokens": config.n_tokens}
+    untrained = [
+        untrained_arm(trained, base, keep_embeddings=kept, seed=config.seed, **sizes)
+        for kept in ((True,) if config.quick else (True, False))
+    ]
     matched = replace(matched, group="control", control_of=LANGUAGE_MODEL)
     worn = worn_arm(LANGUAGE_MODEL, config)
     return [trained, surrogate_arm(trained, config.seed), matched, *untrained, worn]
 
 
 def untrained_arm(
-    arm: Arm, base: "Callable[[], RealSystem]", config: ReportConfig, *, keep_embeddings: bool
+    arm: Arm,
+    base: "Callable[[], RealSystem]",
+    *,
+    keep_embeddings: bool,
+    n_features: int,
+    n_tokens: int,
+    seed: int,
+    n_systems: int = 1,
 ) -> Arm:
-    """The arm's language model with every tensor drawn anew, and an SAE of its own trained within the run."""
+    """The arm's language model with every tensor drawn anew, and an SAE of its own trained within the run.
+
+    Each of its systems has draws and an SAE of its own.
+    """
     kept = "embeddings kept" if keep_embeddings else "embeddings drawn anew as well"
     name = f"re-randomised model, {kept}"
-    batch, n_features = 512, min(UNTRAINED_FEATURES, config.max_features)
-    n_activations = max(batch, config.n_tokens // batch * batch)
+    batch = 512
+    n_activations = max(batch, n_tokens // batch * batch)
     part = min(SAEConfig.part, n_activations)
-    sae = SAEConfig(
-        n_features=n_features, n_activations=n_activations, batch=batch, part=part, seed=config.seed
-    )
+    sae = SAEConfig(n_features=n_features, n_activations=n_activations, batch=batch, part=part)
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
         from real.untrained import untrained_system
 
-        with step(f"{name}: training its SAE") as progress:
-            yield untrained_system(base(), sae, keep_embeddings=keep_embeddings, progress=progress)
+        for number in range(n_systems):
+            drawn = replace(sae, seed=seed + number)
+            with step(f"{name}: training its SAE") as progress:
+                system = untrained_system(base(), drawn, keep_embeddings=keep_embeddings, progress=progress)
+            yield system
 
     note = (
         f"each tensor resampled with its own mean and variance, {kept}, outputs as uncertain as the trained "
@@ -106,7 +123,7 @@ def untrained_arm(
         group="control",
         note=note,
         systems=systems,
-        n_systems=1,
+        n_systems=n_systems,
         control_of=arm.name,
         models=(),
         effects=None,
@@ -194,14 +211,23 @@ def system_of(
     *,
     saes: Sequence[str] = (),
     effects: bool = False,
+    rerandomise: str | None = None,
 ) -> tuple[Arm, Measured]:
     """What a user asks to measure: a toy's .toml, or a language model with an SAE; and what is there already.
 
     Several SAEs are seeds of one another: replicates, each measured into an Evidence of its own. With
     `surrogate`, Evidence of the same system, it is the Gaussian surrogate with that Evidence's moments. With
-    `effects`, causal effects are measured of the features that `test` looks at by default.
+    `effects`, causal effects are measured of the features that `test` looks at by default. With
+    `rerandomise`, one of DRAWN_ANEW, it is the language model so changed, as often as there are SAEs.
     """
-    if system.endswith(".toml"):
+    is_toy = system.endswith(".toml")
+    if rerandomise and (is_toy or surrogate):
+        found = "a toy" if is_toy else "a surrogate of it as well"
+        raise ValueError(f"expected a language model to re-randomise, found {found}: ask for one of them.")
+    if rerandomise and rerandomise not in DRAWN_ANEW:
+        known = " or ".join(map(repr, DRAWN_ANEW))
+        raise ValueError(f"expected {known} to be re-randomised, found {rerandomise!r}: choose one.")
+    if is_toy:
         toy = make_config(ToyConfig, read_toml(Path(system)) | values, source=system)
         arm = toy_arm(Path(system).stem, toy)
     else:
@@ -210,12 +236,34 @@ def system_of(
         chosen = saes or [real.sae]
         shown = ", ".join(short_names(chosen))
         arm = real_arm(f"{Path(system).name} {real.site} {shown}", real, chosen, "")
+        if rerandomise:
+            arm = rerandomised(arm, replace(real, sae=chosen[0]), keep_embeddings=rerandomise == "blocks")
     if effects:
         arm = replace(arm, effects=ReportConfig(seed=values.get("seed", 0)).choices)
     if surrogate is None:
         return arm, {}
     seed = values.get("seed", 0)
     return surrogate_arm(arm, seed), {arm.name: load_seeds(surrogate)}
+
+
+def rerandomised(arm: Arm, config: RealConfig, *, keep_embeddings: bool) -> Arm:
+    """The re-randomised model of an arm that a user measures, sized like that of the default report."""
+
+    @cache
+    def base() -> "RealSystem":
+        from real.system import RealSystem
+
+        return RealSystem.load(config)
+
+    return untrained_arm(
+        arm,
+        base,
+        keep_embeddings=keep_embeddings,
+        n_features=UNTRAINED_FEATURES,
+        n_tokens=config.n_tokens,
+        seed=config.seed,
+        n_systems=arm.n_systems,
+    )
 
 
 def train_language_model(values: dict, source: str, corpus: Path, out: Path) -> Path:

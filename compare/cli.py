@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from compare.config import make_config, source_of, values_of
+from compare.config import settings, source_of, values_of
 
 if TYPE_CHECKING:
     from compare.run import Arm, ReportConfig
@@ -66,7 +66,7 @@ def report(
     from compare.run import ReportConfig
     from compare.toy_arms import toy_arms
 
-    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed, "device": device})
+    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed, "device": device}).sized
     arms = [*toy_arms(chosen), *real_arms(chosen)]
     write_page(arms, chosen, out or page_folder("default", chosen.quick), runs, quiet, verbose)
 
@@ -88,7 +88,7 @@ def validate(
     from compare.run import ReportConfig
     from compare.toy_arms import toy_arms
 
-    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed})
+    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed}).sized
     write_page(toy_arms(chosen), chosen, out or page_folder("validate", chosen.quick), runs, quiet, verbose)
 
 
@@ -131,6 +131,9 @@ def measure(
         Path | None,
         typer.Option(help="Evidence of the same system: measure the Gaussian surrogate with its moments."),
     ] = None,
+    rerandomise: Annotated[
+        str | None, typer.Option(help='A control: its "blocks" drawn anew, or "all", and an SAE of its own.')
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="What the Evidence is called; claims about a control go by its name.")
     ] = None,
@@ -153,7 +156,8 @@ def measure(
     values = values_of(
         config, {"site": site, "text": text, "n_tokens": tokens, "seed": seed, "device": device}
     )
-    arm, before = system_of(system, values, source_of(config), surrogate, saes=sae or (), effects=effects)
+    chosen = {"saes": sae or (), "effects": effects, "rerandomise": rerandomise}
+    arm, before = system_of(system, values, source_of(config), surrogate, **chosen)
     arm = replace(arm, name=name or arm.name)
     for folder in measured(arm, before, out, partial(step, quiet=quiet)):
         print(f"The Evidence lies in {folder}")
@@ -186,7 +190,7 @@ def judge_evidence(
     from compare.results_file import check_folder
     from compare.run import ReportConfig
 
-    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed, "device": device})
+    chosen = settings(ReportConfig, config, {"quick": quick, "seed": seed, "device": device}).sized
     rules = load(hypotheses)
     if out:
         check_folder(out)
@@ -344,11 +348,6 @@ def agreement(
     from compare.arms import compare_dictionaries
 
     print(compare_dictionaries(values_of(config, {}), source_of(config), sae, other))
-
-
-def settings(kind: type, config: Path | None, options: dict) -> "ReportConfig":
-    """The config of a command from its TOML file and options."""
-    return make_config(kind, values_of(config, options), source=source_of(config)).sized
 
 
 def page_folder(name: str, quick: bool) -> Path:

@@ -129,3 +129,8 @@ def values_of(config: Path | None, options: dict) -> dict:
 def source_of(config: Path | None) -> str:
     """Where values came from, for error lines."""
     return str(config) if config else "the command line"
+
+
+def settings(kind: type[Config], config: Path | None, options: dict) -> Config:
+    """A config from a TOML file and the options that overrule it."""
+    return make_config(kind, values_of(config, options), source=source_of(config))

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from tiny_models import tiny_model, tiny_text, tiny_tokenizer
@@ -10,6 +11,7 @@ from compare.arms import real_arms, short_names
 from compare.cli import main
 from compare.evidence import Evidence
 from compare.run import ReportConfig
+from real.language_model import LanguageModel
 from real.sae import SAE
 from real.sae_files import save_sae
 
@@ -70,6 +72,37 @@ def test_saes_given_together_are_replicates_of_one_system(here, monkeypatch):
     assert seeds[0].provenance["models"][0]["quality"]["bits_per_byte"] > 0
     nulls = [json.loads((here / "null" / str(n) / "manifest.json").read_text()) for n in (0, 1)]
     assert {null["name"] for null in nulls} == {"a null"}
+
+
+@pytest.mark.parametrize(("what", "kept"), [("blocks", True), ("all", False)])
+def test_a_users_model_is_drawn_anew_as_often_as_there_are_saes(what, kept, here, monkeypatch):
+    common = ["--config", "mine.toml", "--text", "text.txt", "--tokens", "2000", "--quiet"]
+    common += ["--site", "blocks.0.hook_mlp_out", "--sae", "sae-0", "--sae", "sae-1"]
+    for out in ("null", "again"):
+        cofire(monkeypatch, "measure", "model", "-o", out, "--rerandomise", what, *common)
+    nulls, again = ([Evidence.load(here / out / str(n)) for n in (0, 1)] for out in ("null", "again"))
+    assert {one.name for one in nulls} == {
+        f"re-randomised model, embeddings {'kept' if kept else 'drawn anew as well'}"
+    }
+    weights = [one.provenance["inputs"]["model"] for one in nulls]
+    assert weights == [one.provenance["inputs"]["model"] for one in again]
+    assert len({*weights, LanguageModel.load("model").sha256}) == 3
+    assert all(np.array_equal(a.directions, b.directions) for a, b in zip(nulls, again, strict=True))
+
+
+def test_what_cannot_be_drawn_anew_is_refused(here, monkeypatch, capsys):
+    (here / "toy.toml").write_text("n_seeds = 1\n")
+    common = ["--text", "text.txt", "--site", "blocks.0.hook_mlp_out", "--sae", "sae-0", "-o", "null"]
+    for words, found in (
+        (["toy.toml", "-o", "null", "--rerandomise", "all"], "found a toy"),
+        (
+            ["model", *common, "--rerandomise", "everything"],
+            "'blocks' or 'all' to be re-randomised, found 'every",
+        ),
+        (["model", *common, "--rerandomise", "all", "--surrogate", "none"], "a surrogate of it as well"),
+    ):
+        assert found in refused(monkeypatch, capsys, "measure", *words)
+    assert not (here / "null").exists()
 
 
 def test_a_wrong_second_sae_is_refused_before_the_first_is_measured(here, monkeypatch, capsys):
