@@ -35,7 +35,7 @@ UNTRAINED_FEATURES = 1024
 """Of the SAEs that are trained within a run, on re-randomised models."""
 
 DRAWN_ANEW = ("blocks", "all")
-"""What is drawn anew in a re-randomised model: all but the embeddings, or those as well."""
+"""What is drawn anew in a re-randomised model: all but token embeddings and unembedding, or all."""
 
 SAE_ON_TOY = SAEConfig(
     n_features=128, n_activations=307_200, batch=512, part=51_200, learning_rate=3e-3, silent_steps=100
@@ -221,10 +221,10 @@ def system_of(
     `rerandomise`, one of DRAWN_ANEW, it is the language model so changed, as often as there are SAEs.
     """
     is_toy = system.endswith(".toml")
-    if rerandomise and (is_toy or surrogate):
+    if rerandomise is not None and (is_toy or surrogate):
         found = "a toy" if is_toy else "a surrogate of it as well"
         raise ValueError(f"expected a language model to re-randomise, found {found}: ask for one of them.")
-    if rerandomise and rerandomise not in DRAWN_ANEW:
+    if rerandomise is not None and rerandomise not in DRAWN_ANEW:
         known = " or ".join(map(repr, DRAWN_ANEW))
         raise ValueError(f"expected {known} to be re-randomised, found {rerandomise!r}: choose one.")
     if is_toy:
@@ -236,7 +236,7 @@ def system_of(
         chosen = saes or [real.sae]
         shown = ", ".join(short_names(chosen))
         arm = real_arm(f"{Path(system).name} {real.site} {shown}", real, chosen, "")
-        if rerandomise:
+        if rerandomise is not None:
             arm = rerandomised(arm, replace(real, sae=chosen[0]), keep_embeddings=rerandomise == "blocks")
     if effects:
         arm = replace(arm, effects=ReportConfig(seed=values.get("seed", 0)).choices)
@@ -247,7 +247,7 @@ def system_of(
 
 
 def rerandomised(arm: Arm, config: RealConfig, *, keep_embeddings: bool) -> Arm:
-    """The re-randomised model of an arm that a user measures, sized like that of the default report."""
+    """The re-randomised model of an arm that a user measures; its SAE is sized like the default report's."""
 
     @cache
     def base() -> "RealSystem":
@@ -260,7 +260,7 @@ def rerandomised(arm: Arm, config: RealConfig, *, keep_embeddings: bool) -> Arm:
         base,
         keep_embeddings=keep_embeddings,
         n_features=UNTRAINED_FEATURES,
-        n_tokens=config.n_tokens,
+        n_tokens=min(config.n_tokens, ReportConfig.n_tokens),
         seed=config.seed,
         n_systems=arm.n_systems,
     )

@@ -132,7 +132,8 @@ def measure(
         typer.Option(help="Evidence of the same system: measure the Gaussian surrogate with its moments."),
     ] = None,
     rerandomise: Annotated[
-        str | None, typer.Option(help='A control: its "blocks" drawn anew, or "all", and an SAE of its own.')
+        str | None,
+        typer.Option(help='A control: weights drawn anew, "all" or all but embeddings ("blocks").'),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="What the Evidence is called; claims about a control go by its name.")

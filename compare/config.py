@@ -60,8 +60,9 @@ def make_config(kind: type[Config], values: Any, *, source: str = "the command l
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a mistyped name: the nearest that exists, or all of them."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"it knows {', '.join(sorted(known))}."
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"it knows {', '.join(names)}."
 
 
 def fitted(name: str, value: Any, hint: Any, source: str) -> Any:

@@ -169,9 +169,9 @@ def run(
 ) -> dict:
     """Measure and analyse every arm: the results that a page is made of, all but the verdicts.
 
-    Evidence is kept in a folder of `runs` named after config, code and inputs, so a run that was stopped
-    goes on with what it has, and nothing stale is ever taken up. Arms that stand alone come first, several at
-    a time, where `in_processes` can make them so.
+    Evidence is kept in a folder of `runs` named after config, code, inputs and versions, so a run that was
+    stopped goes on with what it has, and nothing stale is ever taken up. Arms that stand alone come first,
+    several at a time, where `in_processes` can make them so.
     """
     about = about_run(config, (path for arm in arms for path in arm.inputs))
     home = run_folder(runs, about)
@@ -191,8 +191,9 @@ def run(
 
 
 def run_folder(runs: Path, about: dict) -> Path:
-    """The folder in `runs` of what about_run says."""
-    return runs / hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    """The folder in `runs` of what about_run says and of the libraries that are installed."""
+    key = json.dumps([about, versions()], sort_keys=True)
+    return runs / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 def evidence_of(arm: Arm, home: Path, before: Measured, step: Step) -> list[Evidence]:

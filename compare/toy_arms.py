@@ -5,6 +5,7 @@ The one module of compare that knows toy and not real.
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,11 @@ def in_processes(tasks: Sequence[Task], progress: Progress) -> Iterator[Any]:
     os.environ |= dict.fromkeys(THREADS, "1")  # which a library reads when it is loaded: by the new processes
     try:
         yield from in_turn(tasks, progress)
+    except BrokenProcessPool as error:
+        raise ValueError(
+            "expected processes that work to their end, found one that was ended from outside, for want of "
+            "memory perhaps: run again with OMP_NUM_THREADS=1; what is done is kept."
+        ) from error
     finally:
         os.environ.clear()
         os.environ |= before

@@ -83,6 +83,12 @@ class LMConfig:
             )
         if not 0 <= self.decay_share <= 1:
             raise ValueError(f"expected decay_share in [0, 1], found {self.decay_share}: give a share.")
+        if self.restart_tokens and self.restart_step <= self.warmup_steps:
+            raise ValueError(
+                f"expected restart_tokens of more than warmup_steps={self.warmup_steps}, found "
+                f"{self.restart_step} ({self.restart_tokens} tokens / {self.batch * self.context} a step): "
+                "raise restart_tokens, or leave it out."
+            )
         after = f" after restart_tokens={self.restart_tokens}" if self.restart_tokens else ""
         if self.steps - self.restart_step <= self.warmup_steps:
             raise ValueError(

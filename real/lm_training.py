@@ -184,7 +184,8 @@ def save_checkpoint(out_folder: Path, model, optimizer, step: int) -> None:
         {name: parameter.detach() for name, parameter in parameters.items()}, unfinished / "model.safetensors"
     )
     save_file(moments, unfinished / "optimizer.safetensors")
-    (unfinished / "state.json").write_text(json.dumps({"step": step}))
+    own = {int(state["step"]) for state in optimizer.state.values()}  # fewer than the run's after a restart
+    (unfinished / "state.json").write_text(json.dumps({"step": step, "optimizer_step": max(own)}))
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     for older in checkpoints(out_folder)[:-1]:
@@ -196,17 +197,17 @@ def load_checkpoint(out_folder: Path, model, optimizer) -> int:
     found = checkpoints(out_folder)
     if not found:
         return 0
-    step = json.loads((found[-1] / "state.json").read_text())["step"]
+    state = json.loads((found[-1] / "state.json").read_text())
     weights = load_file(found[-1] / "model.safetensors")
     moments = load_file(found[-1] / "optimizer.safetensors")
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights[name])
         optimizer.state[parameter] = {
-            "step": torch.tensor(float(step)),
+            "step": torch.tensor(float(state.get("optimizer_step", state["step"]))),
             "exp_avg": moments[f"{name}.exp_avg"],
             "exp_avg_sq": moments[f"{name}.exp_avg_sq"],
         }
-    return step
+    return state["step"]
 
 
 def checkpoints(out_folder: Path) -> list[Path]:
@@ -236,7 +237,21 @@ def _claim(out_folder: Path, config: LMConfig) -> None:
                 f"expected the run in {out_folder} to go on with {changed[0]}={before.get(changed[0])}, "
                 f"found {changed[0]}={now[changed[0]]}: give another folder, or the config it began with."
             )
+        _check_restart(out_folder, LMConfig(**before).restart_step, config)
     write_atomically(path, json.dumps(asdict(config), indent=1) + "\n")
+
+
+def _check_restart(out_folder: Path, before: int, config: LMConfig) -> None:
+    """ValueError if a restart would be put, or taken away, where the run has been already."""
+    found = checkpoints(out_folder)
+    done = json.loads((found[-1] / "state.json").read_text())["step"] if found else 0
+    if before != config.restart_step and min(one for one in (before, config.restart_step) if one) < done:
+        a_step = config.batch * config.context
+        raise ValueError(
+            f"expected the run in {out_folder}, {done * a_step} tokens old, to keep its restart at "
+            f"{before * a_step} tokens, found restart_tokens={config.restart_tokens}: name what lies before "
+            "it, or another folder."
+        )
 
 
 def _log(out_folder: Path, line: dict) -> None:

@@ -99,6 +99,7 @@ def test_what_cannot_be_drawn_anew_is_refused(here, monkeypatch, capsys):
             ["model", *common, "--rerandomise", "everything"],
             "'blocks' or 'all' to be re-randomised, found 'every",
         ),
+        (["model", *common, "--rerandomise", ""], "to be re-randomised, found ''"),
         (["model", *common, "--rerandomise", "all", "--surrogate", "none"], "a surrogate of it as well"),
     ):
         assert found in refused(monkeypatch, capsys, "measure", *words)

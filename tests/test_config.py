@@ -18,6 +18,19 @@ class Example:
     quick: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    speed: Literal["fast", "slow"] = "fast"
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("zzzz", r"it knows fast, slow\."), ("slaw", r"did you mean 'slow'\?")]
+)
+def test_a_word_that_is_none_of_those_known_is_told_the_nearest_or_all(word, hint):
+    with pytest.raises(ValueError, match=rf"speed in .* to be one of 'fast', 'slow', found '{word}': {hint}"):
+        make_config(Chosen, {"speed": word})
+
+
 def test_values_take_the_type_of_their_field():
     config = make_config(Example, {"rate": 1, "folder": "runs", "levels": [0.5, 1.0]})
     assert config == Example(rate=1.0, folder=Path("runs"), levels=(0.5, 1.0))

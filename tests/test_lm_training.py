@@ -102,6 +102,35 @@ def test_a_finished_run_goes_on_as_one_that_was_planned_so(corpus, run, tmp_path
     assert rates == pytest.approx([0.02, 0.02, 0.02, 0.02 / 24, 0.02 / 6])  # of steps 29, 59, 89, 119 and 149
 
 
+def test_a_run_killed_after_its_restart_ends_as_if_it_had_never_stopped(corpus, tmp_path):
+    config = replace(SMALL, tokens=64 * 70, restart_tokens=64 * 30, evaluate_every=50)
+
+    def kill(line: str) -> None:
+        raise KeyboardInterrupt
+
+    train_lm(config, corpus, tmp_path / "whole", progress=lambda line: None)
+    with pytest.raises(KeyboardInterrupt):
+        train_lm(
+            config, corpus, tmp_path / "killed", progress=kill
+        )  # at step 50; the checkpoint is of step 40
+    train_lm(config, corpus, tmp_path / "killed", progress=lambda line: None)
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        ends = (checkpoints(tmp_path / folder)[-1] for folder in ("whole", "killed"))
+        whole, killed = (load_file(end / name) for end in ends)
+        assert all(torch.equal(whole[key], killed[key]) for key in whole)
+
+
+def test_a_restart_is_neither_put_nor_taken_away_where_the_run_has_been(corpus, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    longer = replace(SMALL, tokens=64 * 150)
+    for restart in (64 * 100, 64 * 119):
+        with pytest.raises(ValueError, match=r"7680 tokens old, to keep its restart at 0 tokens, found"):
+            train_lm(replace(longer, restart_tokens=restart), corpus, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["restart_tokens"] == 0
+    with pytest.raises(ValueError, match=r"restart_tokens of more than warmup_steps=5, found 5"):
+        replace(longer, restart_tokens=64 * 5)
+
+
 def test_steps_in_bfloat16_take_the_path_of_float32(corpus, run, tmp_path):
     train_lm(replace(SMALL, bfloat16=True), corpus, tmp_path, progress=lambda line: None)
     texts = ((folder / "quality.json").read_text() for folder in (run, tmp_path))

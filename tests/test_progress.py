@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from functools import partial
+
 import pytest
 
 from compare import progress
@@ -23,3 +27,14 @@ def test_quiet_says_nothing(capsys):
     with progress.step("counting", quiet=True) as show:
         show(1, 2)
     assert capsys.readouterr().err == ""
+
+
+def test_a_timed_step_counts_what_its_processes_have_used():
+    timed = progress.Timed(partial(progress.step, quiet=True))
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    with timed("elsewhere"):
+        subprocess.run([sys.executable, "-c", busy], check=True)
+    with timed("here"):
+        pass
+    assert timed.seconds["elsewhere"][1] >= 0.5
+    assert timed.seconds["here"][1] < 0.25

@@ -1,6 +1,7 @@
 """Arms become results, and a run that was stopped goes on with what it has."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,8 @@ from compare.run import (
     run,
     surrogate_arm,
 )
+from compare.toy_arms import in_processes, toy_arm
+from toy.config import ToyConfig
 
 QUIET = partial(step, quiet=True)
 CONFIG = ReportConfig(min_count=5)
@@ -57,6 +60,35 @@ def test_the_same_config_and_seed_give_the_same_results(tmp_path):
     arm, _ = arm_of(lambda number: planted_system(n=24, n_tokens=2048))
     first, second = (run([arm], CONFIG, tmp_path / name, QUIET) for name in "ab")
     assert json.dumps(first) == json.dumps(second)
+
+
+def test_arms_that_stand_alone_come_out_of_processes_as_they_would_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    toy = ToyConfig(n_features=32, width=16, n_seeds=2, steps=50, n_samples=4096, firing_rate=0.1)
+    arms = [toy_arm(name, replace(toy, seed=seed)) for seed, name in enumerate(("one", "two"))]
+    here = run(arms, CONFIG, tmp_path / "here", QUIET)
+    there = run(arms, CONFIG, tmp_path / "there", QUIET, in_processes)
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    for one, other in zip(here["arms"], there["arms"], strict=True):
+        assert (one["name"], one["seeds"], one["n_pairs"]) == (
+            other["name"],
+            other["seeds"],
+            other["n_pairs"],
+        )
+        for cell, same in zip(one["cells"], other["cells"], strict=True):
+            for name in ("mean", "low", "high"):
+                assert same[name] == pytest.approx(cell[name], rel=1e-4, nan_ok=True)
+    (home,) = (tmp_path / "there").iterdir()
+    kept = {path.name: path.stat().st_mtime_ns for path in home.iterdir()}
+    assert {"one.json", "two.json", "one-0", "two-1"} < kept.keys()
+    again = run(arms, CONFIG, tmp_path / "there", QUIET, in_processes)
+    assert json.dumps(again) == json.dumps(there)
+    assert {path.name: path.stat().st_mtime_ns for path in home.iterdir()} == kept
+
+
+def test_a_process_that_is_ended_from_outside_is_told_in_one_line(tmp_path):
+    with pytest.raises(ValueError, match="found one that was ended from outside"):
+        list(in_processes([(tmp_path / "a.json", partial(os._exit, 1))], lambda done, total: None))
 
 
 def test_a_stopped_run_goes_on_with_the_evidence_it_has(tmp_path):
