@@ -157,8 +157,9 @@ def measure(
     values = values_of(
         config, {"site": site, "text": text, "n_tokens": tokens, "seed": seed, "device": device}
     )
-    chosen = {"saes": sae or (), "effects": effects, "rerandomise": rerandomise}
-    arm, before = system_of(system, values, source_of(config), surrogate, **chosen)
+    arm, before = system_of(
+        system, values, source_of(config), surrogate, saes=sae or (), effects=effects, rerandomise=rerandomise
+    )
     arm = replace(arm, name=name or arm.name)
     for folder in measured(arm, before, out, partial(step, quiet=quiet)):
         print(f"The Evidence lies in {folder}")
