@@ -56,11 +56,7 @@ def real_arms(config: ReportConfig) -> list[Arm]:
     if config.quick:
         chosen = replace(chosen, effect_positions=2, effect_sequences=20, effect_firings=2)
 
-    @cache
-    def base() -> "RealSystem":
-        from real.system import RealSystem
-
-        return RealSystem.load(chosen)
+    base = loaded_once(chosen)
 
     def arm(name: str, saes: Sequence[str], note: str) -> Arm:
         return replace(real_arm(name, chosen, saes, note, base), effects=config.choices)
@@ -81,6 +77,18 @@ def real_arms(config: ReportConfig) -> list[Arm]:
     matched = replace(matched, group="control", control_of=LANGUAGE_MODEL)
     worn = worn_arm(LANGUAGE_MODEL, config)
     return [trained, surrogate_arm(trained, config.seed), matched, *untrained, worn]
+
+
+def loaded_once(config: RealConfig) -> "Callable[[], RealSystem]":
+    """The system of a config, loaded when it is first asked for."""
+
+    @cache
+    def load() -> "RealSystem":
+        from real.system import RealSystem
+
+        return RealSystem.load(config)
+
+    return load
 
 
 def untrained_arm(
@@ -249,15 +257,9 @@ def system_of(
 def rerandomised(arm: Arm, config: RealConfig, *, keep_embeddings: bool) -> Arm:
     """The re-randomised model of an arm that a user measures; its SAE is sized like the default report's."""
 
-    @cache
-    def base() -> "RealSystem":
-        from real.system import RealSystem
-
-        return RealSystem.load(config)
-
     return untrained_arm(
         arm,
-        base,
+        loaded_once(config),
         keep_embeddings=keep_embeddings,
         n_features=UNTRAINED_FEATURES,
         n_tokens=min(config.n_tokens, ReportConfig.n_tokens),
