@@ -1,34 +1,26 @@
-"""Which systems are compared: the language model, controls in which the effect cannot exist, SAEs on toys.
+"""Which systems are compared: the language model and controls in which the effect cannot exist.
 
-The one module that knows both toy and real; the toys themselves are in toy_arms.
+It knows both toy and real; the toys themselves are in toy_arms, SAEs on toys in toy_saes.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from compare import on_device
 from compare.config import make_config, read_toml
 from compare.progress import Step
-from compare.run import Arm, Measured, ReportConfig, about_run, load_seeds, run_folder, surrogate_arm
+from compare.run import Arm, Measured, ReportConfig, load_seeds, surrogate_arm
 from compare.system import System
-from compare.toy_arms import in_processes, measures_on_toys, sae_toys, toy_arm, trained_toy, worn_arm
+from compare.toy_arms import toy_arm, worn_arm
 from real.config import BUNDLED, RealConfig, SAEConfig, sae_folder
 from toy.config import ToyConfig
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
-
-    from real.sae import SAE
     from real.system import RealSystem
-    from toy.world import World
 
 LANGUAGE_MODEL = "language model"
 UNTRAINED_FEATURES = 1024
@@ -37,13 +29,6 @@ UNTRAINED_FEATURES = 1024
 DRAWN_ANEW = ("blocks", "all")
 """What is drawn anew in a re-randomised model: all but token embeddings and unembedding, or all."""
 
-SAE_ON_TOY = SAEConfig(
-    n_features=128, n_activations=307_200, batch=512, part=51_200, learning_rate=3e-3, silent_steps=100
-)
-COVARIANCE_SAMPLES = 20_000
-"""Hidden vectors that the covariance of what an SAE on a toy reads is estimated from."""
-SAE_KINDS = (("trained", 2), ("trained", 5), ("trained", 10), ("isotropic", 5))
-"""Decoder and L0 of the SAEs on toys, in which five features are on at once."""
 TRAINED = ("topk-4096-seed0", "topk-4096-seed1", "topk-4096-seed2")
 MATCHED = ("frozen-matched-4096-seed0",)
 """Bundled SAEs: seeds of one another, and the control of the first."""
@@ -301,79 +286,6 @@ def configs() -> dict[str, dict[str, type]]:
     return {name: {"": kind} for name, kind in kinds.items()} | {
         "train-sae": {"": SAEConfig, "reads": RealConfig}
     }
-
-
-def known_by_toys(config: ReportConfig, runs: Path, step: Step) -> dict:
-    """What only a known truth can tell: the keys `sae_bias` and `measures` of results."""
-    return {"sae_bias": sae_on_toys(config, runs, step), "measures": measures_on_toys(config, step)}
-
-
-def sae_on_toys(config: ReportConfig, runs: Path, step: Step) -> dict:
-    """What an SAE writes into the cosines by itself: on toys that learned directions, and on given ones.
-
-    The SAE's code is the language model's; its L0 lies below, at and above the toy's, and a frozen decoder
-    stands beside it. Rows by cell of true co-occurrence and outputs, and what they say.
-    """
-    from compare.sae_bias import numbers_on_toys, over_seeds, sae_bias_sentences
-
-    chosen = replace(SAE_ON_TOY, n_activations=51_200) if config.quick else SAE_ON_TOY
-    home = run_folder(runs, about_run(config, ()))
-    with step("SAEs on toys") as progress:
-        tasks = []
-        for name, toy in sae_toys(config).items():
-            _, found = trained_toy(toy)
-            for instance, true in enumerate(found.directions.numpy()):
-                sae = replace(chosen, seed=config.seed + instance)
-                make = partial(rows_on_toy, name, toy, instance, true, sae)
-                tasks.append((home / f"sae-on-{name}-{instance}.json", make))
-        rows = [row for part in in_processes(tasks, progress) for row in part]
-    found = over_seeds(rows)
-    return {"rows": found, "sentences": sae_bias_sentences(found), "shape": numbers_on_toys(rows)}
-
-
-def rows_on_toy(
-    name: str, toy: ToyConfig, instance: int, true: "Float[np.ndarray, 'features width']", sae: SAEConfig
-) -> list[dict]:
-    """A row for each kind of SAE on one network's hidden vectors and each cell (compare.sae_bias)."""
-    import torch
-
-    from compare.sae_bias import bias_rows, preactivation_slope
-    from toy.world import World
-
-    world, directions = World(toy), torch.from_numpy(true)
-    covariance = np.cov(hidden_of(world, directions, COVARIANCE_SAMPLES, seed=toy.seed).numpy().T)
-    rows = []
-    for decoder, k in SAE_KINDS:
-        learned = sae_on_toy(world, directions, replace(sae, k=k, decoder=decoder))
-        encoder, rows_of_sae = learned.W_enc.numpy(), learned.W_dec.numpy()
-        about = {
-            "directions": name,
-            "l0": world.rates.sum().item(),
-            "decoder": decoder,
-            "k": k,
-            "instance": instance,
-            "preactivation_slope": preactivation_slope(encoder, rows_of_sae, covariance),
-        }
-        rows += [about | row for row in bias_rows(true, rows_of_sae, world.cells())]
-    return rows
-
-
-def sae_on_toy(world: "World", directions: "Tensor", config: SAEConfig) -> "SAE":
-    """An SAE trained on a toy's hidden vectors."""
-    from real.sae_training import train_sae
-
-    def hidden(part: int, n_rows: int) -> "Tensor":
-        return hidden_of(world, directions, n_rows, seed=config.seed * 10_000 + part)
-
-    with TemporaryDirectory() as folder:
-        return train_sae(hidden, config, Path(folder) / "sae")
-
-
-def hidden_of(world: "World", directions: "Tensor", n_rows: int, *, seed: int) -> "Tensor":
-    """Hidden vectors of samples of a toy's world."""
-    import torch
-
-    return world.sample(n_rows, torch.Generator().manual_seed(seed)).csr() @ directions
 
 
 def compare_dictionaries(values: dict, source: str, first: Path, second: Path) -> str:

@@ -361,17 +361,15 @@ def write_page(
     arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path, quiet: bool, verbose: bool
 ) -> None:
     """Run the arms, judge them by the presets, write the page."""
-    from compare.arms import in_processes, known_by_toys
     from compare.conclusion import conclude
     from compare.hypotheses import load
     from compare.progress import Timed, step
     from compare.results_file import check_folder
-    from compare.run import run
+    from compare.toy_saes import run_with_toys
 
     check_folder(out)
     show_progress = Timed(partial(step, quiet=quiet))
-    results = run(arms, config, runs, show_progress, in_processes)
-    results |= known_by_toys(config, runs, show_progress)
+    results = run_with_toys(arms, config, runs, show_progress)
     conclude(results, load(), out, quiet, verbose)
     show_progress.save(out)
 

@@ -12,11 +12,16 @@ of firing within its leading axes), `rarer` and `commoner` (log firing rates of 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Cosines = Float[np.ndarray, " pairs"]
 Predicted = Float[np.ndarray, " new_pairs"]
@@ -174,13 +179,20 @@ def boosted(train: pd.DataFrame, cosine: Cosines, test: pd.DataFrame, columns: l
     Few leaves and small steps: pairs share features, and deeper trees learn single features by heart.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
 
     learner = HistGradientBoostingRegressor(
         learning_rate=0.05, max_iter=80, max_leaf_nodes=8, early_stopping=False, random_state=0
     )
-    with threadpool_limits(1):  # many short loops: two threads lose tenfold when the cores are busy
+    with thread_pools().limit(limits=1):  # many short loops: two threads lose tenfold when the cores are busy
         return learner.fit(train[columns], cosine).predict(test[columns])
+
+
+@cache
+def thread_pools() -> "ThreadpoolController":
+    """The thread pools of the libraries that are loaded; looking for them takes a quarter of a fit."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _cuts(values: pd.Series, quantiles: Sequence[float]) -> list[float]:

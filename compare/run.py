@@ -22,7 +22,8 @@ from compare.dictionary import Choices
 from compare.evidence import MANIFEST, Evidence, measure
 from compare.folders import check_place
 from compare.nulls import GaussianSurrogate
-from compare.progress import Progress, Step
+from compare.processes import Task, kept
+from compare.progress import Step
 from compare.progress import step as steps
 from compare.provenance import ROOT, code_sha256, file_sha256, versions
 from compare.reliability import comparison
@@ -30,12 +31,6 @@ from compare.system import HasProvenance, System
 
 Measured = dict[str, list[Evidence]]
 """Evidence of the seeds of each arm, by the arm's name."""
-
-Task = tuple[Path, Callable[[], Any]]
-"""A file of JSON, and what makes its content where it is missing."""
-
-InProcesses = Callable[[Sequence[Task], Progress], Iterable[Any]]
-"""What each of many tasks gives, in order, made by processes that work at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,30 +159,45 @@ def surrogate_arm(arm: Arm, seed: int) -> Arm:
     )
 
 
-def run(
-    arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step, in_processes: InProcesses | None = None
-) -> dict:
+def run(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> dict:
     """Measure and analyse every arm: the results that a page is made of, all but the verdicts.
 
     Evidence is kept in a folder of `runs` named after config, code, inputs and versions, so a run that was
-    stopped goes on with what it has, and nothing stale is ever taken up. Arms that stand alone come first,
-    several at a time, where `in_processes` can make them so.
+    stopped goes on with what it has, and nothing stale is ever taken up. Arms that stand alone and were made
+    before (entry_tasks) are read.
     """
-    about = about_run(config, (path for arm in arms for path in arm.inputs))
+    about = about_run(config, inputs_of(arms))
     home = run_folder(runs, about)
-    alone = [arm for arm in arms if arm.stands_alone and in_processes]
-    entries = {}
-    if in_processes and alone:
-        tasks = [(home / f"{slug(arm.name)}.json", partial(entry_alone, arm, config, home)) for arm in alone]
-        with step(f"{len(alone)} {alone[0].group} arms, each in a process") as progress:
-            entries = dict(zip((arm.name for arm in alone), in_processes(tasks, progress), strict=True))
+    entries: list[dict] = []
     measured: Measured = {}
     for arm in arms:
-        if arm.name not in entries:
+        if arm.stands_alone and entry_path(arm, home).is_file():
+            entries.append(kept(entry_path(arm, home)))
+        else:
             measured[arm.name] = evidence_of(arm, home, measured, step)
-            entries[arm.name] = entry(arm.about, measured[arm.name], config, step)
+            entries.append(entry(arm.about, measured[arm.name], config, step))
     models = {model["name"]: model for arm in arms for model in arm.models}
-    return assemble(config, about, [entries[arm.name] for arm in arms], list(models.values()))
+    return assemble(config, about, entries, list(models.values()))
+
+
+def entry_tasks(arms: Sequence[Arm], config: ReportConfig, runs: Path) -> list[Task]:
+    """What makes the part of the results of each arm that stands alone, in the folder where run() looks."""
+    home = run_folder(runs, about_run(config, inputs_of(arms)))
+    return [
+        Task(entry_path(arm, home), partial(entry_alone, arm, config, home), cost=4)
+        for arm in arms
+        if arm.stands_alone
+    ]
+
+
+def entry_path(arm: Arm, home: Path) -> Path:
+    """Where the part of an arm that stands alone is kept."""
+    return home / f"{slug(arm.name)}.json"
+
+
+def inputs_of(arms: Sequence[Arm]) -> list[Path]:
+    """Files that any of the arms reads."""
+    return [path for arm in arms for path in arm.inputs]
 
 
 def run_folder(runs: Path, about: dict) -> Path:

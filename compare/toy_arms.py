@@ -3,16 +3,16 @@
 The one module of compare that knows toy and not real.
 """
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from compare.processes import Task, in_processes
 from compare.progress import Progress, Step
-from compare.run import Arm, Measured, ReportConfig, Task
+from compare.run import Arm, Measured, ReportConfig
 from compare.system import System
 from toy.config import ToyConfig, default_arms
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from toy.model import Trained
     from toy.system import ToySystem
     from toy.world import World
-
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-"""Variables that say how many threads OpenMP, numpy's linear algebra and compiled kernels may have."""
 
 ANCHOR_WORLDS = 3
 """Worlds, with starts of their own, in which each of the atlas' anchors is asked."""
@@ -32,27 +29,6 @@ def toy_arms(config: ReportConfig) -> list[Arm]:
     """The toys of the default report, each with its seeds."""
     toys = default_arms(config.quick)
     return [toy_arm(f"toy: {name}", replace(toy, seed=config.seed)) for name, toy in toys.items()]
-
-
-def in_processes(tasks: Sequence[Task], progress: Progress) -> Iterator[Any]:
-    """What each task gives, in order: made by processes of one thread each, as the atlas' points are.
-
-    Numbers do not depend on how many there are.
-    """
-    from toy.atlas import in_turn
-
-    before = os.environ.copy()
-    os.environ |= dict.fromkeys(THREADS, "1")  # which a library reads when it is loaded: by the new processes
-    try:
-        yield from in_turn(tasks, progress)
-    except BrokenProcessPool as error:
-        raise ValueError(
-            "expected processes that work to their end, found one that was ended from outside, for want of "
-            "memory perhaps: run again with OMP_NUM_THREADS=1; what is done is kept."
-        ) from error
-    finally:
-        os.environ.clear()
-        os.environ |= before
 
 
 def toy_arm(name: str, config: ToyConfig) -> Arm:
@@ -126,13 +102,6 @@ def worn_arm(worn: str, config: ReportConfig) -> Arm:
     return Arm(name=name, group="toy", note=note, systems=systems, n_systems=size["n_seeds"])
 
 
-def sae_toys(config: ReportConfig) -> dict[str, ToyConfig]:
-    """A toy with room that learns its directions, and the same world with random ones."""
-    base = ToyConfig(n_features=128, width=64, firing_rate=0.04, magnitudes="lognormal", seed=config.seed)
-    base = replace(base, n_seeds=2, steps=200) if config.quick else replace(base, n_seeds=3, steps=1500)
-    return {"learned": base, "given": replace(base, directions="given", steps=1)}
-
-
 def known_toys(config: ReportConfig) -> "Iterator[ToySystem]":
     """Worlds in which measures are held against the truth: groups of six at levels of co-occurrence and of
     shared outputs, frequencies by Zipf's law, directions at random.
@@ -149,12 +118,11 @@ def known_toys(config: ReportConfig) -> "Iterator[ToySystem]":
         yield ToySystem(f"known world {number}", world, found)
 
 
-def measures_on_toys(config: ReportConfig, step: Step) -> dict:
+def measures_on_toys(config: ReportConfig) -> dict:
     """How well every measure recovers what is true in known worlds: rows, and what they say."""
     from compare.scored import score_measures, score_sentences
 
-    with step("measures on known worlds"):
-        rows = score_measures(known_toys(config), (4, 2) if config.quick else (8, 2))
+    rows = score_measures(known_toys(config), (4, 2) if config.quick else (8, 2))
     return {"rows": rows, "sentences": score_sentences(rows)}
 
 
@@ -175,17 +143,27 @@ def explore_atlas(seed: int, runs: Path, step: Step) -> dict:
     from compare.anchors import pooled
     from compare.atlas import atlas_results
     from compare.provenance import versions
-    from toy.atlas import explore, explore_anchors, toy_sha256
+    from toy.atlas import anchor_tasks, toy_sha256
 
     worlds = []
     for number in range(ANCHOR_WORLDS):
+        tasks = [Task(*task) for task in anchor_tasks(ANCHOR_WORLDS * seed + number, runs / "atlas")]
         with step(f"anchors, world {number + 1} of {ANCHOR_WORLDS}") as progress:
-            worlds.append(explore_anchors(ANCHOR_WORLDS * seed + number, runs / "atlas", progress))
+            worlds.append(list(chain.from_iterable(in_processes(tasks, progress))))
     with step("atlas") as progress:
-        found = list(explore(seed, runs / "atlas", progress))
+        found = explored(seed, runs / "atlas", progress)
     about = {"seed": seed, "toy_sha256": toy_sha256(), "versions": versions()}
     results = atlas_results(found, pooled(worlds), atlas_theory(), about)
-    return results | {"measures": measures_on_toys(ReportConfig(seed=seed), step)}
+    with step("measures on known worlds"):
+        return results | {"measures": measures_on_toys(ReportConfig(seed=seed))}
+
+
+def explored(seed: int, folder: Path, progress: Progress) -> list[tuple[str, dict]]:
+    """What was found at every point, with the name of its slice; points in the folder are not run again."""
+    from toy.atlas import point_tasks
+
+    names, paths, makes = zip(*point_tasks(seed, folder), strict=True)
+    return list(zip(names, in_processes(list(map(Task, paths, makes)), progress), strict=True))
 
 
 def atlas_theory() -> list[dict]:

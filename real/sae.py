@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass, field, fields
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -16,6 +17,8 @@ ARCHITECTURES = {
 }
 """The architectures understood, and the tensors that each has beyond W_enc, W_dec, b_enc and b_dec."""
 
+FEW = 2048
+"""Features up to which numpy's partition finds the largest fastest, by a factor of 1.5 to 3."""
 GROUP = 16
 """Features whose largest pre-activation is looked at before any of them."""
 
@@ -155,6 +158,9 @@ def largest(keys: Float[Tensor, "tokens features"], k: int) -> Int[Tensor, "toke
     """
     n_features = keys.shape[1]
     n_groups = n_features // GROUP
+    if n_features <= FEW and keys.device.type == "cpu" and keys.dtype == torch.float32:
+        order = np.argpartition(keys.detach().numpy(), n_features - k, axis=1)
+        return torch.from_numpy(np.ascontiguousarray(order[:, n_features - k :]))
     if n_features % GROUP or n_groups < 2 * k:
         return keys.topk(k, dim=1, sorted=False).indices
     peaks = keys.view(-1, GROUP, n_groups).amax(1)

@@ -23,8 +23,9 @@ from compare.anchors import (
 from compare.atlas import atlas_results, region, where_it_holds, write_atlas
 from compare.atlas_points import CELLS, cell_table, point_table, sign_of
 from compare.cli import app
+from compare.toy_arms import explored
 from toy import atlas as toy_atlas
-from toy.atlas import explore, kept_at, measure_point
+from toy.atlas import kept_at, measure_point
 from toy.grid import (
     BASE,
     DECAYS,
@@ -172,65 +173,26 @@ def test_near_the_table_worlds_are_others_than_the_grids():
     assert not worlds[0] & worlds[1]
 
 
-class Here:
-    """In the place of processes: each call is made here, and `sent` says how many were."""
-
-    sent = 0
-
-    def __init__(self, *how: object) -> None:
-        pass
-
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(self, *why: object) -> None:
-        pass
-
-    def map(self, call, *values):
-        for each in zip(*values, strict=True):
-            Here.sent += 1
-            yield call(*each)
+def silent(done: int, total: int | None) -> None:
+    pass
 
 
 def test_a_stopped_atlas_goes_on_with_what_it_has(tmp_path, monkeypatch):
-    tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=2, steps=5)
-    points = [replace(tiny, reconstruction_share=share) for share in (0.5, 1.0)]
-    monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": points})
-    monkeypatch.setattr(toy_atlas, "ProcessPoolExecutor", Here)
-    found = list(explore(0, tmp_path))
-    stays, goes = tmp_path.iterdir()
-    made = stays.stat().st_mtime_ns
-    goes.unlink()
-    assert list(explore(0, tmp_path)) == found
-    assert set(tmp_path.iterdir()) == {stays, goes}
-    assert stays.stat().st_mtime_ns == made
-
-
-def test_only_points_that_are_missing_go_to_processes_and_none_start_where_all_are_kept(
-    tmp_path, monkeypatch
-):
     tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=1, steps=2)
     points = [replace(tiny, seed=seed) for seed in range(3)]
     monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": points, "size": points[:1]})
-    monkeypatch.setattr(toy_atlas, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(Here, "sent", 0)
-    found = list(explore(0, tmp_path))
-    assert Here.sent == len(list(tmp_path.iterdir())) == 3  # the point of two parts once
+    found = explored(0, tmp_path, silent)
     assert [name for name, _ in found] == ["phase"] * 3 + ["size"]
     assert [point["config"]["seed"] for _, point in found] == [0, 1, 2, 0]
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(made) == 3  # the point of two parts once
 
-    kept_at(tmp_path, [asdict(points[1]), N_WORLDS]).unlink()
+    goes = kept_at(tmp_path, [asdict(points[1]), N_WORLDS])
+    goes.unlink()
     seen: list[tuple[int, int]] = []
-    assert list(explore(0, tmp_path, lambda *at: seen.append(at))) == found
-    assert Here.sent == 4
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
-
-    def refused(*how: object) -> None:
-        raise AssertionError("no process is needed")
-
-    monkeypatch.setattr(toy_atlas, "ProcessPoolExecutor", refused)
-    assert list(explore(0, tmp_path, lambda *at: seen.append(at))) == found
-    assert seen[4:] == seen[:4]
+    assert explored(0, tmp_path, lambda *at: seen.append(at)) == found
+    assert seen == [(3, 3)]
+    assert {path for path in tmp_path.iterdir() if made[path] != path.stat().st_mtime_ns} == {goes}
 
 
 def test_what_another_torch_made_is_not_taken_up(tmp_path, monkeypatch):
@@ -243,7 +205,7 @@ def test_what_another_torch_made_is_not_taken_up(tmp_path, monkeypatch):
 def test_a_point_is_the_same_from_another_process(tmp_path, monkeypatch):
     tiny = replace(BASE, n_features=24, width=12, vocabulary=24, n_seeds=2, steps=5)
     monkeypatch.setattr(toy_atlas, "slices", lambda seed: {"phase": [tiny, replace(tiny, seed=1)]})
-    (_, found), _ = explore(0, tmp_path)
+    (_, found), _ = explored(0, tmp_path, silent)
     assert found == json.loads(json.dumps(measure_point(tiny, N_WORLDS)))
 
 
@@ -293,10 +255,9 @@ def test_the_command_writes_the_atlas(tmp_path, monkeypatch, capsys):
     parts = {"phase": [tiny], "deciding cell": [deciding], "two in one": [two], "size": [tiny]}
     monkeypatch.setattr(toy_atlas, "slices", lambda seed: parts)
     monkeypatch.setattr(toy_atlas, "anchor_runs", lambda seed: few_features()[:1])
-    monkeypatch.setattr(toy_atlas, "ProcessPoolExecutor", Here)
     monkeypatch.setattr("toy.energy.flip_share", lambda two: 0.6)
     scores = example_results()["measures"]
-    monkeypatch.setattr("compare.toy_arms.measures_on_toys", lambda config, step: scores)
+    monkeypatch.setattr("compare.toy_arms.measures_on_toys", lambda config: scores)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         app(["atlas", "-o", "atlas", "--quiet"])

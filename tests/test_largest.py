@@ -1,14 +1,14 @@
-"""The k largest of each row, by groups: against sorting, and where a group holds them all."""
+"""The k largest of each row, by groups or without: against sorting, and where a group holds them all."""
 
 import numpy as np
 import pytest
 import torch
 
-from real.sae import GROUP, largest
+from real.sae import FEW, GROUP, largest
 
 
 @pytest.mark.parametrize(
-    ("n_columns", "k"), [(1, 1), (7, 3), (32 * GROUP, 16), (32 * GROUP + 1, 16), (4096, 32)]
+    ("n_columns", "k"), [(1, 1), (7, 3), (7, 7), (FEW, 16), (FEW + 1, 16), (2 * FEW, 32), (2 * FEW, FEW)]
 )
 def test_it_finds_what_sorting_finds(n_columns, k):
     keys = torch.randn(50, n_columns, generator=torch.Generator().manual_seed(n_columns))
@@ -19,8 +19,9 @@ def test_it_finds_what_sorting_finds(n_columns, k):
 
 
 def test_it_finds_them_where_they_lie_in_one_group_or_are_all_equal():
-    keys = torch.zeros(2, 64 * GROUP)
-    keys[0, 5::64] = torch.arange(1.0, GROUP + 1)  # the columns of one group
+    n_groups = 2 * FEW // GROUP
+    keys = torch.zeros(2, 2 * FEW)
+    keys[0, 5::n_groups] = torch.arange(1.0, GROUP + 1)  # the columns of one group
     columns = largest(keys, GROUP)
-    assert sorted(columns[0].tolist()) == list(range(5, 64 * GROUP, 64))
+    assert sorted(columns[0].tolist()) == list(range(5, 2 * FEW, n_groups))
     assert len(set(columns[1].tolist())) == GROUP

@@ -13,16 +13,18 @@ from synthetic import LinearSystem, planted_system
 from compare.evidence import Evidence, measure
 from compare.from_evidence import evidence_results, kept_as, results_of
 from compare.hypotheses import judge, load
+from compare.processes import in_processes
 from compare.progress import step
 from compare.run import (
     Arm,
     ReportConfig,
+    entry_tasks,
     load_seeds,
     measured,
     run,
     surrogate_arm,
 )
-from compare.toy_arms import in_processes, toy_arm
+from compare.toy_arms import toy_arm
 from toy.config import ToyConfig
 
 QUIET = partial(step, quiet=True)
@@ -67,7 +69,8 @@ def test_arms_that_stand_alone_come_out_of_processes_as_they_would_here(tmp_path
     toy = ToyConfig(n_features=32, width=16, n_seeds=2, steps=50, n_samples=4096, firing_rate=0.1)
     arms = [toy_arm(name, replace(toy, seed=seed)) for seed, name in enumerate(("one", "two"))]
     here = run(arms, CONFIG, tmp_path / "here", QUIET)
-    there = run(arms, CONFIG, tmp_path / "there", QUIET, in_processes)
+    in_processes(entry_tasks(arms, CONFIG, tmp_path / "there"), lambda done, total: None)
+    there = run(arms, CONFIG, tmp_path / "there", QUIET)
     assert os.environ["OMP_NUM_THREADS"] == "3"
     for one, other in zip(here["arms"], there["arms"], strict=True):
         assert (one["name"], one["seeds"], one["n_pairs"]) == (
@@ -81,14 +84,9 @@ def test_arms_that_stand_alone_come_out_of_processes_as_they_would_here(tmp_path
     (home,) = (tmp_path / "there").iterdir()
     kept = {path.name: path.stat().st_mtime_ns for path in home.iterdir()}
     assert {"one.json", "two.json", "one-0", "two-1"} < kept.keys()
-    again = run(arms, CONFIG, tmp_path / "there", QUIET, in_processes)
+    again = run(arms, CONFIG, tmp_path / "there", QUIET)
     assert json.dumps(again) == json.dumps(there)
     assert {path.name: path.stat().st_mtime_ns for path in home.iterdir()} == kept
-
-
-def test_a_process_that_is_ended_from_outside_is_told_in_one_line(tmp_path):
-    with pytest.raises(ValueError, match="found one that was ended from outside"):
-        list(in_processes([(tmp_path / "a.json", partial(os._exit, 1))], lambda done, total: None))
 
 
 def test_a_stopped_run_goes_on_with_the_evidence_it_has(tmp_path):

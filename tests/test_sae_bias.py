@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from compare.arms import SAE_ON_TOY, sae_on_toy
 from compare.run import ReportConfig
 from compare.sae_bias import (
     bias_rows,
@@ -18,7 +17,8 @@ from compare.sae_bias import (
     sae_bias_sentences,
     unit,
 )
-from compare.toy_arms import sae_toys, trained_toy
+from compare.toy_arms import trained_toy
+from compare.toy_saes import SAE_ON_TOY, sae_on_toy, sae_toys
 
 PAIRS = {("co-occurring", "same"): torch.tensor([[0, 1], [2, 3]])}
 
@@ -110,7 +110,7 @@ def test_a_verdict_survives_only_where_it_stands_without_what_an_sae_writes(mean
 
 @pytest.mark.slow
 def test_an_sae_writes_cooccurrence_into_given_directions_and_a_frozen_one_does_not():
-    world, found = trained_toy(sae_toys(ReportConfig(quick=True))["given"])
+    world, found = trained_toy(sae_toys(ReportConfig(quick=True))["given"][0])
     true = found.directions[0]
     gained = {}
     for decoder in ("trained", "isotropic"):

@@ -1,23 +1,17 @@
 """The atlas: networks in a small world at each point of a grid, so that a claim has a map.
 
-A point is a ToyConfig, in which several worlds are drawn; what was found at it is a plain dictionary, kept as
-a file of its own, so that an atlas that was stopped goes on.
+A point is a ToyConfig, in which several worlds are drawn; what was found at it is a plain dictionary, to be
+kept as a file of its own, so that an atlas that was stopped goes on.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import chain
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import get_num_threads, set_num_threads
 
 from toy.anchors import pair_cosines
 from toy.config import ToyConfig
@@ -26,65 +20,24 @@ from toy.known import SHORT, anchor_runs, measure_run
 from toy.model import Trained, train
 from toy.world import World
 
-Task = tuple[Path, Callable[[], Any]]
-"""A file, and what makes its content where it is missing."""
 ANTIPODAL = -0.9
 """Pairs with a cosine below count as antipodal, above its opposite as parallel."""
 
 
-def explore(
-    seed: int, folder: Path, progress: Callable[[int, int], None] | None = None
-) -> Iterator[tuple[str, dict]]:
-    """What was found at every point, with the name of its slice; points in the folder are not run again."""
-    names, tasks = [], []
+def point_tasks(seed: int, folder: Path) -> Iterator[tuple[str, Path, Callable[[], dict]]]:
+    """For every point the name of its slice, its file in the folder, and what makes its content."""
     for name, points in slices(seed).items():
         n_worlds = N_WORLDS_BY_SLICE.get(name, N_WORLDS)
         for config in points:
-            names.append(name)
             path = kept_at(folder, [asdict(config), n_worlds])
-            tasks.append((path, partial(measure_point, config, n_worlds)))
-    return zip(names, in_turn(tasks, progress), strict=True)
+            yield name, path, partial(measure_point, config, n_worlds)
 
 
-def explore_anchors(
-    seed: int, folder: Path, progress: Callable[[int, int], None] | None = None
-) -> list[dict]:
-    """The rows of every anchor (toy.known.measure_run); runs in the folder are not made again."""
-    tasks = [
-        (kept_at(folder, [asdict(run.config), [one.name for one in run.anchors]]), partial(measure_run, run))
-        for run in anchor_runs(seed)
-    ]
-    return list(chain.from_iterable(in_turn(tasks, progress)))
-
-
-def in_turn(tasks: Sequence[Task], progress: Callable[[int, int], None] | None = None) -> Iterator[Any]:
-    """What is in the file of each task, in order; files that are not there are made, others read alone."""
-    made = made_in_processes({path: make for path, make in tasks if not path.is_file()})
-    for done, (path, _) in enumerate(tasks, 1):
-        while not path.is_file():
-            next(made)  # the first starts the processes, so that none are where nothing is missing
-        yield json.loads(path.read_text(encoding="utf-8"))
-        if progress is not None:
-            progress(done, len(tasks))
-
-
-def made_in_processes(tasks: dict[Path, Callable[[], Any]]) -> Iterator[None]:
-    """Keep what each task gives, in order, from as many processes as torch has threads.
-
-    Each has one thread, which is all that networks of this size can use, and numbers come out as they would
-    in this process.
-    """
-    # processes that start anew: a copy of this one would have its locks without its threads
-    with ProcessPoolExecutor(get_num_threads(), get_context("spawn"), set_num_threads, (1,)) as pool:
-        yield from pool.map(keep, tasks.keys(), tasks.values())
-
-
-def keep(path: Path, make: Callable[[], Any]) -> None:
-    """Write what `make` gives, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps(make()), encoding="utf-8")
-    unfinished.replace(path)
+def anchor_tasks(seed: int, folder: Path) -> Iterator[tuple[Path, Callable[[], list[dict]]]]:
+    """For every run of the anchors its file in the folder, and what makes its rows."""
+    for run in anchor_runs(seed):
+        path = kept_at(folder, [asdict(run.config), [one.name for one in run.anchors]])
+        yield path, partial(measure_run, run)
 
 
 def kept_at(folder: Path, about: list) -> Path:

@@ -1,0 +1,89 @@
+"""Tasks that stand alone, in processes of one thread each; what each gives is kept in a file of its own.
+
+Numbers do not depend on how many processes there are, and work that was stopped goes on.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from compare.progress import Progress
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Variables that say how many threads OpenMP, numpy's linear algebra and compiled kernels may have."""
+
+
+class Task(NamedTuple):
+    """A file of JSON, and what makes its content where it is missing."""
+
+    path: Path
+    make: Callable[[], Any]
+    cost: int = 1
+    """How long it takes beside others, roughly; those that take longest should come first."""
+
+
+def in_processes(tasks: Sequence[Task], progress: Progress) -> list[Any]:
+    """What each task gives, in order; files that are not there are made, by as many processes as torch has
+    threads. Raises ValueError where a process was ended from outside.
+    """
+    once = {task.path: task for task in tasks}.values()
+    missing = [task for task in once if not task.path.is_file()]
+    if missing:
+        total = sum(task.cost for task in once)
+        done = total - sum(task.cost for task in missing)
+        for cost in made(missing):
+            done += cost
+            progress(done, total)
+    return [kept(task.path) for task in tasks]
+
+
+def made(tasks: Sequence[Task]) -> Iterator[int]:
+    """Keep what each task gives; yields the cost of each when it is done."""
+    # processes that start anew: a copy of this one would have its locks without its threads
+    how = (torch.get_num_threads(), get_context("spawn"), torch.set_num_threads, (1,))
+    with one_thread_each(), ProcessPoolExecutor(*how) as pool:
+        costs = {pool.submit(keep, task.path, task.make): task.cost for task in tasks}
+        try:
+            for future in as_completed(costs):
+                future.result()
+                yield costs[future]
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "expected processes that work to their end, found one that was ended from outside, for want "
+                "of memory perhaps: run again with OMP_NUM_THREADS=1; what is done is kept."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)  # where one failed, the others are not begun
+
+
+def kept(path: Path) -> Any:
+    """What a task left in its file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def keep(path: Path, make: Callable[[], Any]) -> None:
+    """Write what `make` gives, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(json.dumps(make()), encoding="utf-8")
+    unfinished.replace(path)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes that are started within load their libraries with one thread."""
+    before = os.environ.copy()
+    os.environ |= dict.fromkeys(THREADS, "1")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before

@@ -1,0 +1,55 @@
+"""Tasks in processes: what is there is not made again, what fails is told, what is done is kept."""
+
+import json
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from compare.processes import Task, in_processes
+
+
+def silent(done: int, total: int | None) -> None:
+    pass
+
+
+def wait(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def threads() -> str:
+    return os.environ["OMP_NUM_THREADS"]
+
+
+def fail() -> None:
+    raise ValueError("expected 1, found 2: mend it.")
+
+
+def test_results_come_in_the_order_of_the_tasks_and_progress_by_their_cost(tmp_path):
+    seconds = (0.5, 0.0, 0.1)
+    tasks = [Task(tmp_path / f"{k}.json", partial(wait, s), cost=k + 1) for k, s in enumerate(seconds)]
+    shown = []
+    assert in_processes(tasks, lambda done, total: shown.append((done, total))) == list(seconds)
+    assert shown[-1] == (6, 6)
+    assert len(shown) == 3
+
+
+def test_what_is_there_is_not_made_again(tmp_path):
+    (tmp_path / "there.json").write_text(json.dumps("kept"))
+    tasks = [Task(tmp_path / "there.json", fail), Task(tmp_path / "new.json", threads)]
+    assert in_processes(tasks, silent) == ["kept", "1"]
+    assert in_processes([Task(tmp_path / "new.json", fail)], silent) == ["1"]
+
+
+def test_an_error_of_a_task_is_raised_here_and_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="expected 1, found 2"):
+        in_processes([Task(tmp_path / "a.json", fail)], silent)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_is_ended_from_outside_is_told_in_one_line(tmp_path: Path):
+    with pytest.raises(ValueError, match="found one that was ended from outside"):
+        in_processes([Task(tmp_path / "a.json", partial(os._exit, 1))], silent)
