@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 LANGUAGE_MODEL = "language model"
 UNTRAINED_FEATURES = 1024
-"""Of the SAEs that are trained within a run, on re-randomised models."""
+UNTRAINED_PASSES = 8
+"""Of the SAEs that are trained within a run, on re-randomised models: features, and how often each token is
+read. After one pass rows still lie where they started (cosine .87); after four or eight they have left."""
 
 DRAWN_ANEW = ("blocks", "all")
 """What is drawn anew in a re-randomised model: all but token embeddings and unembedding, or all."""
@@ -54,9 +56,9 @@ def real_arms(config: ReportConfig) -> list[Arm]:
         "an SAE trained alike, its decoder held at random directions of the trained one's mean and "
         "covariance",
     )
-    sizes = {"n_features": min(UNTRAINED_FEATURES, config.max_features), "n_tokens": config.n_tokens}
+    recipe = recipe_like(TRAINED[0], min(UNTRAINED_FEATURES, config.max_features), config.n_tokens)
     untrained = [
-        untrained_arm(trained, base, keep_embeddings=kept, seed=config.seed, **sizes)
+        untrained_arm(trained, base, recipe, keep_embeddings=kept, seed=config.seed)
         for kept in ((True,) if config.quick else (True, False))
     ]
     matched = replace(matched, group="control", control_of=LANGUAGE_MODEL)
@@ -79,10 +81,9 @@ def loaded_once(config: RealConfig) -> "Callable[[], RealSystem]":
 def untrained_arm(
     arm: Arm,
     base: "Callable[[], RealSystem]",
+    recipe: SAEConfig,
     *,
     keep_embeddings: bool,
-    n_features: int,
-    n_tokens: int,
     seed: int,
     n_systems: int = 1,
 ) -> Arm:
@@ -92,23 +93,19 @@ def untrained_arm(
     """
     kept = "embeddings kept" if keep_embeddings else "embeddings drawn anew as well"
     name = f"re-randomised model, {kept}"
-    batch = 512
-    n_activations = max(batch, n_tokens // batch * batch)
-    part = min(SAEConfig.part, n_activations)
-    sae = SAEConfig(n_features=n_features, n_activations=n_activations, batch=batch, part=part)
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
         from real.untrained import untrained_system
 
         for number in range(n_systems):
-            drawn = replace(sae, seed=seed + number)
+            drawn = replace(recipe, seed=seed + number)
             with step(f"{name}: training its SAE") as progress:
                 system = untrained_system(base(), drawn, keep_embeddings=keep_embeddings, progress=progress)
             yield system
 
     note = (
         f"each tensor resampled with its own mean and variance, {kept}, outputs as uncertain as the trained "
-        f"model's; its own SAE of {n_features:,} features"
+        f"model's; an SAE of its own, trained alike: {recipe.n_features:,} features, {recipe.kind}"
     )
     return replace(
         arm,
@@ -121,6 +118,21 @@ def untrained_arm(
         models=(),
         effects=None,
     )
+
+
+def recipe_like(sae: str, n_features: int, n_tokens: int) -> SAEConfig:
+    """How an SAE was trained, where its metadata says so as those of train-sae do, else how a TopK SAE is by
+    default: for a trained decoder of so many features, on so many tokens read UNTRAINED_PASSES times.
+    """
+    from real.sae_files import read_metadata
+
+    folder = sae_folder(sae)
+    own = make_config(SAEConfig, read_metadata(folder).get("training", {}), source=str(folder))
+    batch = 512
+    n_activations = max(batch, UNTRAINED_PASSES * n_tokens // batch * batch)
+    part = min(SAEConfig.part, n_activations)
+    sizes = {"n_features": n_features, "n_activations": n_activations, "batch": batch, "part": part}
+    return replace(own, k=min(own.k, n_features), decoder="trained", matched_to="", dtype="float32", **sizes)
 
 
 def real_arm(
@@ -241,13 +253,11 @@ def system_of(
 
 def rerandomised(arm: Arm, config: RealConfig, *, keep_embeddings: bool) -> Arm:
     """The re-randomised model of an arm that a user measures; its SAE is sized like the default report's."""
-
     return untrained_arm(
         arm,
         loaded_once(config),
+        recipe_like(config.sae, UNTRAINED_FEATURES, min(config.n_tokens, ReportConfig.n_tokens)),
         keep_embeddings=keep_embeddings,
-        n_features=UNTRAINED_FEATURES,
-        n_tokens=min(config.n_tokens, ReportConfig.n_tokens),
         seed=config.seed,
         n_systems=arm.n_systems,
     )

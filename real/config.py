@@ -216,6 +216,13 @@ class SAEConfig:
     def n_steps(self) -> int:
         return self.n_activations // self.batch
 
+    @property
+    def kind(self) -> str:
+        """What decides which features fire, in a word or two."""
+        if self.architecture == "standard":
+            return f"ReLU, L1 {self.l1:g}"
+        return f"{'signed ' * (self.architecture == 'abstopk')}TopK, k = {self.k}"
+
     def rate(self, step: int) -> float:
         """Learning rate of a step: a rise, a plateau, a fall to zero."""
         rising = min(1.0, (step + 1) / max(1, self.warmup_steps))

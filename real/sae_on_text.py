@@ -176,15 +176,12 @@ def record_agreement(first: Path, second: Path, config: RealConfig) -> Agreement
 
 def describe(config: SAEConfig) -> str:
     """What was trained, in a line."""
-    kind = {"topk": f"TopK, k = {config.k}", "abstopk": f"signed TopK, k = {config.k}"}.get(
-        config.architecture, f"ReLU, L1 {config.l1:g}"
-    )
     decoder = {
         "trained": "decoder trained",
         "isotropic": "decoder frozen at random directions",
         "matched": f"decoder frozen at random directions of the mean and covariance of {config.matched_to}",
     }[config.decoder]
-    return f"{config.n_features:,} features, {kind}, {decoder}, {config.n_activations:,} activations"
+    return f"{config.n_features:,} features, {config.kind}, {decoder}, {config.n_activations:,} activations"
 
 
 def splice_losses(

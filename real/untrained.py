@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from real.config import SAEConfig
 from real.controls import rerandomise
 from real.sae_files import load_sae
-from real.sae_on_text import TextActivations, describe
+from real.sae_on_text import TextActivations, describe, store_of
 from real.sae_training import Progress, train_sae
 from real.system import RealSystem
 
@@ -20,7 +20,8 @@ def untrained_system(
 ) -> RealSystem:
     """The same text through the same architecture, each tensor drawn anew, and an SAE trained on that.
 
-    The SAE learns from the very tokens that are measured: what it finds in them is there to be found.
+    The SAE learns from the very tokens that are measured, over and over: what it finds in them is there to be
+    found. Their activations are computed once.
     """
     model = rerandomise(
         trained.language_model,
@@ -28,8 +29,9 @@ def untrained_system(
         seed=config.seed,
         keep_embeddings=keep_embeddings,
     )
-    source = TextActivations(model, trained.blocks, trained.config, config.seed)
     with TemporaryDirectory() as folder:
+        store = store_of(Path(folder) / "kept", model, trained.blocks, trained.config)
+        source = TextActivations(model, trained.blocks, trained.config, config.seed, store)
         train_sae(source, config, Path(folder) / "sae", progress=progress)
         sae = load_sae(Path(folder) / "sae", device=str(model.device))
     named = dataclasses.replace(trained.config, model=model.name, sae=f"its own: {describe(config)}")

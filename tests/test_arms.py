@@ -1,16 +1,18 @@
 """A user's own model and SAEs, from folders to Evidence and verdicts."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 from tiny_models import tiny_model, tiny_text, tiny_tokenizer
 
-from compare.arms import real_arms, short_names
+from compare.arms import real_arms, recipe_like, short_names
 from compare.cli import main
 from compare.evidence import Evidence
 from compare.run import ReportConfig
+from real.config import SAEConfig
 from real.language_model import LanguageModel
 from real.sae import SAE
 from real.sae_files import save_sae
@@ -88,6 +90,19 @@ def test_a_users_model_is_drawn_anew_as_often_as_there_are_saes(what, kept, here
     assert weights == [one.provenance["inputs"]["model"] for one in again]
     assert len({*weights, LanguageModel.load("model").sha256}) == 3
     assert all(np.array_equal(a.directions, b.directions) for a, b in zip(nulls, again, strict=True))
+
+
+def test_the_sae_of_a_model_drawn_anew_is_trained_as_the_users_was(here):
+    asked = {"architecture": "standard", "l1": 3.0, "inputs": "whitened", "decoder": "isotropic", "k": 30}
+    zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH)}
+    rows = torch.eye(FEATURES)[:, :WIDTH]
+    about = {"training": asdict(SAEConfig(**asked, dtype="float16"))}
+    save_sae(SAE(architecture="standard", W_enc=rows.T, W_dec=rows, metadata=about, **zeros), here / "mine")
+    recipe = recipe_like(str(here / "mine"), 20, 2000)
+    assert (recipe.kind, recipe.inputs, recipe.decoder) == ("ReLU, L1 3", "whitened", "trained")
+    assert (recipe.n_features, recipe.k, recipe.n_activations) == (20, 20, 15_872)  # 31 steps of 512
+    unknown = recipe_like(str(here / "sae-0"), 1024, 2000)  # made elsewhere: nothing is said of its training
+    assert (unknown.kind, unknown.inputs) == ("TopK, k = 32", "scaled")
 
 
 def test_what_cannot_be_drawn_anew_is_refused(here, monkeypatch, capsys):
