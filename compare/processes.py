@@ -27,7 +27,7 @@ class Task(NamedTuple):
     path: Path
     make: Callable[[], Any]
     cost: int = 1
-    """How long it takes beside others, roughly; those that take longest should come first."""
+    """Seconds that it takes, roughly: the longest are begun first."""
 
 
 def in_processes(tasks: Sequence[Task], progress: Progress) -> list[Any]:
@@ -39,7 +39,7 @@ def in_processes(tasks: Sequence[Task], progress: Progress) -> list[Any]:
     if missing:
         total = sum(task.cost for task in once)
         done = total - sum(task.cost for task in missing)
-        for cost in made(missing):
+        for cost in made(sorted(missing, key=lambda task: -task.cost)):
             done += cost
             progress(done, total)
     return [kept(task.path) for task in tasks]

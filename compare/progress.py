@@ -17,6 +17,8 @@ Step = Callable[[str], AbstractContextManager[Progress]]
 """Opens a step of a title, as step() below does."""
 
 SECONDS_BETWEEN_PLAIN_LINES = 15.0
+SMALL = 0.01
+"""Share of the whole below which the first piece that is done says nothing of how long the others take."""
 TIMINGS = "timings.json"
 
 
@@ -83,13 +85,17 @@ def live_bar(title: str) -> Iterator[Progress]:
 
 def plain_lines(title: str, started: float) -> Progress:
     """A callback that prints a line now and then: what is done, what is left."""
-    last = started
+    last, since, before = started, started, 0
+    is_first = True
 
     def show(done: int, total: int | None) -> None:
-        nonlocal last
+        nonlocal last, since, before, is_first
         now = time.monotonic()
-        if total and 0 < done < total and now - last >= SECONDS_BETWEEN_PLAIN_LINES:
-            left = (now - started) * (total - done) / done
+        if is_first and total and done < SMALL * total:
+            since, before = now, done  # what came before the first of many pieces was preparation
+        is_first = False
+        if total and before < done < total and now - last >= SECONDS_BETWEEN_PLAIN_LINES:
+            left = (now - since) * (total - done) / (done - before)
             print(f"{title}: {done / total:.0%}, {duration(left)} left", file=sys.stderr, flush=True)
             last = now
 

@@ -6,6 +6,7 @@ An arm is a name and a way to make its systems, one a seed; what it is made of i
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -109,6 +110,9 @@ class Arm:
     stands_alone: bool = False
     """Whether its systems can be made in another process: they ask for nothing measured before."""
 
+    cost: int = 1
+    """Seconds that one that stands alone takes, roughly."""
+
     models: tuple[dict, ...] = ()
     """The models behind it: name, kind, note and measured quality of each."""
 
@@ -184,7 +188,7 @@ def entry_tasks(arms: Sequence[Arm], config: ReportConfig, runs: Path) -> list[T
     """What makes the part of the results of each arm that stands alone, in the folder where run() looks."""
     home = run_folder(runs, about_run(config, inputs_of(arms)))
     return [
-        Task(entry_path(arm, home), partial(entry_alone, arm, config, home), cost=4)
+        Task(entry_path(arm, home), partial(entry_alone, arm, config, home), arm.cost)
         for arm in arms
         if arm.stands_alone
     ]
@@ -230,8 +234,13 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
             continue
         which = f" seed {number + 1} of {arm.n_systems}" if arm.n_systems > 1 else ""
         unfinished = folder.with_name(f"{folder.name}.unfinished")
-        with step(f"{arm.name}: measuring{which}") as progress:
-            evidence = measure(system, n_tokens=arm.n_tokens, progress=progress, unfinished=unfinished)
+        try:
+            with step(f"{arm.name}: measuring{which}") as progress:
+                evidence = measure(system, n_tokens=arm.n_tokens, progress=progress, unfinished=unfinished)
+        except KeyboardInterrupt:
+            if unfinished.exists():
+                print(f"Stopped; the same command goes on from {unfinished}.", file=sys.stderr)
+            raise
         if arm.effects is not None:
             with step(f"{arm.name}: causal effects{which}") as progress:
                 sample = {name: getattr(arm.effects, name) for name in ("min_count", "max_features", "seed")}

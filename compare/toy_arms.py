@@ -44,8 +44,17 @@ def toy_arm(name: str, config: ToyConfig) -> Arm:
         systems=partial(systems_of, name, config),
         n_systems=config.n_seeds,
         stands_alone=True,
+        cost=seconds_of(config),
         knows_outputs=config.reconstruction_share < 1,
     )
+
+
+def seconds_of(config: ToyConfig) -> int:
+    """How long a toy takes on one thread, roughly: its training, and two seconds a seed beside."""
+    share = config.reconstruction_share
+    read = config.n_features * (share > 0) + config.vocabulary * (share < 1)
+    products = config.steps * config.batch * config.width * read
+    return round(config.n_seeds * (2 + products / 1e10))
 
 
 def systems_of(name: str, config: ToyConfig, before: Measured, step: Step) -> Iterator[System]:

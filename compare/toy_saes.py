@@ -52,7 +52,7 @@ def sae_tasks(config: ReportConfig, runs: Path) -> list[Task]:
     chosen = replace(SAE_ON_TOY, n_activations=51_200) if config.quick else SAE_ON_TOY
     home = toys_folder(config, runs)
     return [
-        Task(home / f"sae-on-{name}-{number}.json", partial(rows_on_toy, name, toy, number, chosen))
+        Task(home / f"sae-on-{name}-{number}.json", partial(rows_on_toy, name, toy, number, chosen), cost=4)
         for name, toys in sae_toys(config).items()
         for number, toy in enumerate(toys)
     ]

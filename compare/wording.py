@@ -227,25 +227,29 @@ def control_sentence(results: dict, arm: dict) -> str:
         f"{start} and {number(strongest['mean'])} in “{control['name']}”{many}: an excess of "
         f"{interval(beyond)}, {side}"
     )
-    by_itself = written_by_saes(results) if beyond["low"] > 0 else None
-    if by_itself:
-        low, high = (number(value, 2) for value in by_itself)
-        text += f"; and SAEs write {low} to {high} into this cell by themselves, where toys let it be seen"
+    if beyond["low"] > 0:
+        text += written_by_saes(results)
     if cell["verdict"] == "UNDECIDED":
         text += f". No verdict rests on it: {cell['reason'].split('; but ')[-1]}"
     return text + "."
 
 
-def written_by_saes(results: dict) -> tuple[float, float] | None:
-    """Least and most that an SAE added to the positive cell of toys whose directions were given."""
-    rows = results.get("sae_bias", {}).get("rows", [])
-    wanted = {"directions": "given", "cooccurrence": POSITIVE[0], "outputs": "same"}
-    added = [
-        row["bias"]
-        for row in rows
-        if row["recovered"] >= ENOUGH and all(row[name] == value for name, value in wanted.items())
+def written_by_saes(results: dict) -> str:
+    """What SAEs added to the positive cell of toys whose directions were given, as the end of a sentence."""
+    rows = [
+        row
+        for row in results.get("sae_bias", {}).get("rows", [])
+        if (row["directions"], row["cooccurrence"], row["outputs"]) == ("given", POSITIVE[0], "same")
+        and row["recovered"] >= ENOUGH
     ]
-    return (min(added), max(added)) if added else None
+    if not rows:
+        return ""
+    low, high = (number(pick(row["bias"] for row in rows), 2) for pick in (min, max))
+    ends = min(row["low"] for row in rows), max(row["high"] for row in rows)
+    return (
+        f"; and where toys let it be seen, SAEs write {low} to {high} into this cell by themselves "
+        f"(means; with their intervals {number(ends[0], 2)} to {number(ends[1], 2)})"
+    )
 
 
 def methods(results: dict) -> list[str]:

@@ -3,10 +3,13 @@
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from compare.processes import Task, in_processes
 
@@ -18,6 +21,15 @@ def silent(done: int, total: int | None) -> None:
 def wait(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One process in all."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def threads() -> str:
@@ -35,6 +47,13 @@ def test_results_come_in_the_order_of_the_tasks_and_progress_by_their_cost(tmp_p
     assert in_processes(tasks, lambda done, total: shown.append((done, total))) == list(seconds)
     assert shown[-1] == (6, 6)
     assert len(shown) == 3
+
+
+def test_the_longest_are_begun_first(tmp_path):
+    tasks = [Task(tmp_path / f"{cost}.json", time.monotonic, cost) for cost in (1, 3, 2)]
+    with one_thread():
+        first, third, second = in_processes(tasks, silent)
+    assert third < second < first
 
 
 def test_what_is_there_is_not_made_again(tmp_path):

@@ -23,6 +23,16 @@ def test_without_a_terminal_progress_is_plain_lines(capsys, monkeypatch):
     assert lines[-1].startswith("counting: done in")
 
 
+@pytest.mark.parametrize(("first", "left"), [(1, "1 min 39 s"), (10, "1 min 59 s")])
+def test_what_comes_before_the_first_of_many_pieces_counts_as_preparation(first, left, capsys, monkeypatch):
+    clock = iter([0.0, 20.0 + first, 121.0, 121.0])  # 20 s, then a piece a second
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.step("counting") as show:
+        show(first, 200)
+        show(101, 200)
+    assert capsys.readouterr().err.splitlines()[-2] == f"counting: 50%, {left} left"
+
+
 def test_quiet_says_nothing(capsys):
     with progress.step("counting", quiet=True) as show:
         show(1, 2)

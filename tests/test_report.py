@@ -314,7 +314,7 @@ def test_sentences_count_what_the_cells_say(judged):
     assert "which hold 93 % of its pairs (of the others co-occurrence stays open" in real
     assert "+0.090 in “Gaussian surrogate”, the highest of 2 controls" in control
     assert "an excess of +0.051 [+0.045, +0.057], at most this is learned" in control
-    assert "SAEs write +0.20 to +0.20 into this cell by themselves" in control
+    assert "SAEs write +0.20 to +0.20 into this cell by themselves (means; with their intervals" in control
 
 
 def test_claims_of_ones_own_come_first(tmp_path):
