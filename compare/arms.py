@@ -5,17 +5,19 @@ It knows both toy and real; the toys themselves are in toy_arms, SAEs on toys in
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import cache
+from dataclasses import fields, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compare import on_device
 from compare.config import make_config, read_toml
+from compare.processes import Task, in_processes, kept
 from compare.progress import Step
-from compare.run import Arm, Measured, ReportConfig, load_seeds, surrogate_arm
+from compare.run import Arm, Measured, ReportConfig, entry_tasks, load_seeds, run, surrogate_arm
 from compare.system import System
-from compare.toy_arms import toy_arm, worn_arm
+from compare.toy_arms import measures_on_toys, toy_arm, worn_arm
+from compare.toy_saes import sae_on_toys, sae_tasks, toys_folder
 from real.config import BUNDLED, RealConfig, SAEConfig, sae_folder
 from toy.config import ToyConfig
 
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
 
 LANGUAGE_MODEL = "language model"
 UNTRAINED_FEATURES = 1024
-UNTRAINED_PASSES = 8
-"""Of the SAEs that are trained within a run, on re-randomised models: features, and how often each token is
-read. After one pass rows still lie where they started (cosine .87); after four or eight they have left."""
+UNTRAINED_ACTIVATIONS = 800_000
+UNTRAINED_TOKENS = 100_000
+"""Of the SAEs that are trained within a run, on re-randomised models: features, activations, and tokens that
+these are of at most, read over and over. Rows then have a cosine of .16 with their start; after 100,000
+activations they had .87.
+"""
 
 DRAWN_ANEW = ("blocks", "all")
 """What is drawn anew in a re-randomised model: all but token embeddings and unembedding, or all."""
@@ -56,7 +61,8 @@ def real_arms(config: ReportConfig) -> list[Arm]:
         "an SAE trained alike, its decoder held at random directions of the trained one's mean and "
         "covariance",
     )
-    recipe = recipe_like(TRAINED[0], min(UNTRAINED_FEATURES, config.max_features), config.n_tokens)
+    sizes = min(UNTRAINED_FEATURES, config.max_features), min(UNTRAINED_TOKENS, config.n_tokens)
+    recipe = recipe_like(TRAINED[0], *sizes)
     untrained = [
         untrained_arm(trained, base, recipe, keep_embeddings=kept, seed=config.seed)
         for kept in ((True,) if config.quick else (True, False))
@@ -64,6 +70,18 @@ def real_arms(config: ReportConfig) -> list[Arm]:
     matched = replace(matched, group="control", control_of=LANGUAGE_MODEL)
     worn = worn_arm(LANGUAGE_MODEL, config)
     return [trained, surrogate_arm(trained, config.seed), matched, *untrained, worn]
+
+
+def run_with_toys(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> dict:
+    """The results of a run, and what only a known truth can tell: the keys `sae_bias` and `measures`.
+
+    Toys, SAEs on toys and known worlds need nothing of one another: they come first, side by side.
+    """
+    known = Task(toys_folder(config, runs) / "measures.json", partial(measures_on_toys, config))
+    with step("toys, SAEs on toys, known worlds, each in a process") as progress:
+        in_processes([*entry_tasks(arms, config, runs), *sae_tasks(config, runs), known], progress)
+    results = run(arms, config, runs, step)
+    return results | {"sae_bias": sae_on_toys(config, runs), "measures": kept(known.path)}
 
 
 def loaded_once(config: RealConfig) -> "Callable[[], RealSystem]":
@@ -81,7 +99,7 @@ def loaded_once(config: RealConfig) -> "Callable[[], RealSystem]":
 def untrained_arm(
     arm: Arm,
     base: "Callable[[], RealSystem]",
-    recipe: SAEConfig,
+    recipe: tuple[SAEConfig, str],
     *,
     keep_embeddings: bool,
     seed: int,
@@ -93,19 +111,20 @@ def untrained_arm(
     """
     kept = "embeddings kept" if keep_embeddings else "embeddings drawn anew as well"
     name = f"re-randomised model, {kept}"
+    config, sae = recipe
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
         from real.untrained import untrained_system
 
         for number in range(n_systems):
-            drawn = replace(recipe, seed=seed + number)
+            drawn = replace(config, seed=seed + number)
             with step(f"{name}: training its SAE") as progress:
                 system = untrained_system(base(), drawn, keep_embeddings=keep_embeddings, progress=progress)
             yield system
 
     note = (
         f"each tensor resampled with its own mean and variance, {kept}, outputs as uncertain as the trained "
-        f"model's; an SAE of its own, trained alike: {recipe.n_features:,} features, {recipe.kind}"
+        f"model's; {sae}"
     )
     return replace(
         arm,
@@ -120,19 +139,31 @@ def untrained_arm(
     )
 
 
-def recipe_like(sae: str, n_features: int, n_tokens: int) -> SAEConfig:
-    """How an SAE was trained, where its metadata says so as those of train-sae do, else how a TopK SAE is by
-    default: for a trained decoder of so many features, on so many tokens read UNTRAINED_PASSES times.
+def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, str]:
+    """How an SAE on a re-randomised model is trained, of so many features, on so many tokens; and in words.
+
+    As the SAE of that name was, but with a trained decoder, where its metadata says how, as those of
+    train-sae do; else as a TopK SAE.
     """
     from real.sae_files import read_metadata
 
-    folder = sae_folder(sae)
-    own = make_config(SAEConfig, read_metadata(folder).get("training", {}), source=str(folder))
+    training = read_metadata(sae_folder(sae)).get("training")
+    known = isinstance(training, dict) and training.keys() <= {one.name for one in fields(SAEConfig)}
+    own = SAEConfig(**training) if known else SAEConfig()
     batch = 512
-    n_activations = max(batch, UNTRAINED_PASSES * n_tokens // batch * batch)
-    part = min(SAEConfig.part, n_activations)
-    sizes = {"n_features": n_features, "n_activations": n_activations, "batch": batch, "part": part}
-    return replace(own, k=min(own.k, n_features), decoder="trained", matched_to="", dtype="float32", **sizes)
+    recipe = replace(
+        own,
+        n_features=n_features,
+        k=min(own.k, n_features),
+        decoder="trained",
+        matched_to="",
+        dtype="float32",
+        n_activations=UNTRAINED_ACTIVATIONS,
+        batch=batch,
+        part=max(batch, n_tokens // batch * batch),
+    )
+    size = f"{n_features:,} features, {recipe.kind}"
+    return recipe, f"an SAE of its own, trained alike: {size}" if known else f"an SAE of its own: {size}"
 
 
 def real_arm(
@@ -256,7 +287,7 @@ def rerandomised(arm: Arm, config: RealConfig, *, keep_embeddings: bool) -> Arm:
     return untrained_arm(
         arm,
         loaded_once(config),
-        recipe_like(config.sae, UNTRAINED_FEATURES, min(config.n_tokens, ReportConfig.n_tokens)),
+        recipe_like(config.sae, UNTRAINED_FEATURES, min(UNTRAINED_TOKENS, config.n_tokens)),
         keep_embeddings=keep_embeddings,
         seed=config.seed,
         n_systems=arm.n_systems,

@@ -361,11 +361,11 @@ def write_page(
     arms: "list[Arm]", config: "ReportConfig", out: Path, runs: Path, quiet: bool, verbose: bool
 ) -> None:
     """Run the arms, judge them by the presets, write the page."""
+    from compare.arms import run_with_toys
     from compare.conclusion import conclude
     from compare.hypotheses import load
     from compare.progress import Timed, step
     from compare.results_file import check_folder
-    from compare.toy_saes import run_with_toys
 
     check_folder(out)
     show_progress = Timed(partial(step, quiet=quiet))

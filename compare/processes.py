@@ -6,9 +6,10 @@ Numbers do not depend on how many processes there are, and work that was stopped
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,11 +35,9 @@ def in_processes(tasks: Sequence[Task], progress: Progress) -> list[Any]:
     """What each task gives, in order; files that are not there are made, by as many processes as torch has
     threads. Raises ValueError where a process was ended from outside.
     """
-    once = {task.path: task for task in tasks}.values()
-    missing = [task for task in once if not task.path.is_file()]
+    missing = {task.path: task for task in tasks if not task.path.is_file()}.values()
+    done, total = 0, sum(task.cost for task in missing)
     if missing:
-        total = sum(task.cost for task in once)
-        done = total - sum(task.cost for task in missing)
         for cost in made(sorted(missing, key=lambda task: -task.cost)):
             done += cost
             progress(done, total)
@@ -49,19 +48,28 @@ def made(tasks: Sequence[Task]) -> Iterator[int]:
     """Keep what each task gives; yields the cost of each when it is done."""
     # processes that start anew: a copy of this one would have its locks without its threads
     how = (torch.get_num_threads(), get_context("spawn"), torch.set_num_threads, (1,))
+    waiting, running = iter(tasks), {}
     with one_thread_each(), ProcessPoolExecutor(*how) as pool:
-        costs = {pool.submit(keep, task.path, task.make): task.cost for task in tasks}
+
+        def begin(
+            n: int,
+        ) -> None:  # no more than can run: what the pool has taken in, it works off after an error
+            running.update(
+                (pool.submit(keep, task.path, task.make), task.cost) for task in islice(waiting, n)
+            )
+
         try:
-            for future in as_completed(costs):
-                future.result()
-                yield costs[future]
+            begin(how[0])
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    yield running.pop(future)
+                    begin(1)
         except BrokenProcessPool as error:
             raise ValueError(
                 "expected processes that work to their end, found one that was ended from outside, for want "
                 "of memory perhaps: run again with OMP_NUM_THREADS=1; what is done is kept."
             ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)  # where one failed, the others are not begun
 
 
 def kept(path: Path) -> Any:

@@ -160,6 +160,7 @@ def surrogate_arm(arm: Arm, seed: int) -> Arm:
         note=note,
         control_of=arm.name,
         effects=None,
+        stands_alone=False,
     )
 
 

@@ -3,7 +3,6 @@
 It knows both toy and real: the SAE's code is the language model's.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compare.processes import Task, in_processes, kept
-from compare.progress import Step
-from compare.run import Arm, ReportConfig, about_run, entry_tasks, run, run_folder
-from compare.toy_arms import measures_on_toys, trained_toy
+from compare.processes import Task, kept
+from compare.run import ReportConfig, about_run, run_folder
+from compare.toy_arms import trained_toy
 from real.config import SAEConfig
 from toy.config import ToyConfig
 
@@ -110,18 +108,6 @@ def hidden_of(world: "World", directions: "Tensor", n_rows: int, *, seed: int) -
     import torch
 
     return world.sample(n_rows, torch.Generator().manual_seed(seed)).csr() @ directions
-
-
-def run_with_toys(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> dict:
-    """The results of a run, and what only a known truth can tell: the keys `sae_bias` and `measures`.
-
-    Toys, SAEs on toys and known worlds need nothing of one another: they come first, side by side.
-    """
-    known = Task(toys_folder(config, runs) / "measures.json", partial(measures_on_toys, config))
-    with step("toys, SAEs on toys, known worlds, each in a process") as progress:
-        in_processes([*entry_tasks(arms, config, runs), *sae_tasks(config, runs), known], progress)
-    results = run(arms, config, runs, step)
-    return results | {"sae_bias": sae_on_toys(config, runs), "measures": kept(known.path)}
 
 
 def toys_folder(config: ReportConfig, runs: Path) -> Path:

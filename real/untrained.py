@@ -4,10 +4,13 @@ import dataclasses
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+from torch import Tensor
+
 from real.config import SAEConfig
 from real.controls import rerandomise
 from real.sae_files import load_sae
-from real.sae_on_text import TextActivations, describe, store_of
+from real.sae_on_text import describe, site_activations
 from real.sae_training import Progress, train_sae
 from real.system import RealSystem
 
@@ -20,8 +23,8 @@ def untrained_system(
 ) -> RealSystem:
     """The same text through the same architecture, each tensor drawn anew, and an SAE trained on that.
 
-    The SAE learns from the very tokens that are measured, over and over: what it finds in them is there to be
-    found. Their activations are computed once.
+    The SAE learns from `config.part` of the very tokens that are measured, over and over: what it finds in
+    them is there to be found. Their activations are computed once and held in memory.
     """
     model = rerandomise(
         trained.language_model,
@@ -29,10 +32,15 @@ def untrained_system(
         seed=config.seed,
         keep_embeddings=keep_embeddings,
     )
+    per_sequence = trained.config.context - trained.config.drop_first_position
+    blocks = trained.blocks[: -(-config.part // per_sequence)]
+    rows = torch.cat([some.cpu() for some in site_activations(model, blocks, trained.config)])
+
+    def over_and_over(part: int, n_rows: int) -> Tensor:
+        return rows[torch.arange(part * n_rows, (part + 1) * n_rows) % len(rows)]
+
     with TemporaryDirectory() as folder:
-        store = store_of(Path(folder) / "kept", model, trained.blocks, trained.config)
-        source = TextActivations(model, trained.blocks, trained.config, config.seed, store)
-        train_sae(source, config, Path(folder) / "sae", progress=progress)
+        train_sae(over_and_over, config, Path(folder) / "sae", progress=progress)
         sae = load_sae(Path(folder) / "sae", device=str(model.device))
     named = dataclasses.replace(trained.config, model=model.name, sae=f"its own: {describe(config)}")
     return RealSystem(model, sae, trained.blocks, named, text_sha256=trained.text_sha256)

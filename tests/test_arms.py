@@ -98,11 +98,20 @@ def test_the_sae_of_a_model_drawn_anew_is_trained_as_the_users_was(here):
     rows = torch.eye(FEATURES)[:, :WIDTH]
     about = {"training": asdict(SAEConfig(**asked, dtype="float16"))}
     save_sae(SAE(architecture="standard", W_enc=rows.T, W_dec=rows, metadata=about, **zeros), here / "mine")
-    recipe = recipe_like(str(here / "mine"), 20, 2000)
+    recipe, said = recipe_like(str(here / "mine"), 20, 2000)
+    assert said == "an SAE of its own, trained alike: 20 features, ReLU, L1 3"
     assert (recipe.kind, recipe.inputs, recipe.decoder) == ("ReLU, L1 3", "whitened", "trained")
-    assert (recipe.n_features, recipe.k, recipe.n_activations) == (20, 20, 15_872)  # 31 steps of 512
-    unknown = recipe_like(str(here / "sae-0"), 1024, 2000)  # made elsewhere: nothing is said of its training
-    assert (unknown.kind, unknown.inputs) == ("TopK, k = 32", "scaled")
+    assert (recipe.n_features, recipe.k, recipe.part) == (20, 20, 1536)  # three steps of 512
+
+
+@pytest.mark.parametrize("training", [None, "on a TPU", {"lr": 1e-3}])
+def test_the_sae_of_a_model_drawn_anew_is_a_topk_one_where_the_users_does_not_say_how_it_was(training, here):
+    config = json.loads((here / "sae-0/cfg.json").read_text())
+    config["metadata"]["training"] = training
+    (here / "sae-0/cfg.json").write_text(json.dumps(config))
+    recipe, said = recipe_like(str(here / "sae-0"), 1024, 2000)
+    assert said == "an SAE of its own: 1,024 features, TopK, k = 32"
+    assert recipe.inputs == "scaled"
 
 
 def test_what_cannot_be_drawn_anew_is_refused(here, monkeypatch, capsys):

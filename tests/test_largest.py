@@ -18,10 +18,11 @@ def test_it_finds_what_sorting_finds(n_columns, k):
     assert all(len(np.unique(row)) == k for row in columns.numpy())
 
 
-def test_it_finds_them_where_they_lie_in_one_group_or_are_all_equal():
-    n_groups = 2 * FEW // GROUP
-    keys = torch.zeros(2, 2 * FEW)
+@pytest.mark.parametrize("n_columns", [FEW, 2 * FEW])
+def test_it_finds_them_where_they_lie_in_one_group_or_are_all_equal(n_columns):
+    n_groups = n_columns // GROUP
+    keys = torch.zeros(2, n_columns)
     keys[0, 5::n_groups] = torch.arange(1.0, GROUP + 1)  # the columns of one group
     columns = largest(keys, GROUP)
-    assert sorted(columns[0].tolist()) == list(range(5, 2 * FEW, n_groups))
+    assert sorted(columns[0].tolist()) == list(range(5, n_columns, n_groups))
     assert len(set(columns[1].tolist())) == GROUP

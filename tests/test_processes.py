@@ -69,6 +69,14 @@ def test_an_error_of_a_task_is_raised_here_and_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_after_an_error_nothing_new_is_begun(tmp_path):
+    tasks = [Task(tmp_path / "fails.json", fail, cost=2)]
+    tasks += [Task(tmp_path / f"{k}.json", threads) for k in range(6)]
+    with one_thread(), pytest.raises(ValueError, match="expected 1, found 2"):
+        in_processes(tasks, silent)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_process_that_is_ended_from_outside_is_told_in_one_line(tmp_path: Path):
     with pytest.raises(ValueError, match="found one that was ended from outside"):
         in_processes([Task(tmp_path / "a.json", partial(os._exit, 1))], silent)
