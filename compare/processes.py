@@ -51,14 +51,12 @@ def made(tasks: Sequence[Task]) -> Iterator[int]:
     waiting, running = iter(tasks), {}
     with one_thread_each(), ProcessPoolExecutor(*how) as pool:
 
-        def begin(
-            n: int,
-        ) -> None:  # no more than can run: what the pool has taken in, it works off after an error
-            running.update(
-                (pool.submit(keep, task.path, task.make), task.cost) for task in islice(waiting, n)
-            )
+        def begin(n: int) -> None:
+            for task in islice(waiting, n):
+                running[pool.submit(keep, task.path, task.make)] = task.cost
 
         try:
+            # as many as can run and no more: what the pool has taken in, it works off after an error as well
             begin(how[0])
             while running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
