@@ -156,7 +156,7 @@ def matched(unit: Float[np.ndarray, "n width"], rng: np.random.Generator) -> Mat
     for _ in range(FIXED_POINT_STEPS):
         # 1 / length of middle + noise * root, and of middle - noise * root
         root = values**0.5
-        even, odd = squares @ values + middle @ middle, 2 * noise @ (root * middle)
+        even, odd = squares @ values + middle @ middle, 2 * (noise @ (root * middle))
         plus, minus = (even + odd) ** -0.5, (even - odd) ** -0.5
         mean = (middle * (plus + minus).sum() + root * (noise.T @ (plus - minus))) / (2 * len(noise))
         plus, minus = plus**2, minus**2
