@@ -64,8 +64,8 @@ def real_arms(config: ReportConfig) -> list[Arm]:
     sizes = min(UNTRAINED_FEATURES, config.max_features), min(UNTRAINED_TOKENS, config.n_tokens)
     recipe = recipe_like(TRAINED[0], *sizes)
     untrained = [
-        untrained_arm(trained, base, recipe, keep_embeddings=kept, seed=config.seed)
-        for kept in ((True,) if config.quick else (True, False))
+        untrained_arm(trained, base, recipe, keep_embeddings=kept, seed=config.seed, n_systems=n_systems)
+        for kept, n_systems in ((True, len(saes)), (False, 1))[: 1 if config.quick else 2]
     ]
     matched = replace(matched, group="control", control_of=LANGUAGE_MODEL)
     worn = worn_arm(LANGUAGE_MODEL, config)
@@ -118,7 +118,8 @@ def untrained_arm(
 
         for number in range(n_systems):
             drawn = replace(config, seed=seed + number)
-            with step(f"{name}: training its SAE") as progress:
+            which = f", seed {number + 1} of {n_systems}" if n_systems > 1 else ""
+            with step(f"{name}: training its SAE{which}") as progress:
                 system = untrained_system(base(), drawn, keep_embeddings=keep_embeddings, progress=progress)
             yield system
 

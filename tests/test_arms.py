@@ -156,10 +156,12 @@ def test_where_nothing_can_be_written_is_told_before_the_work(here, monkeypatch,
     assert "an Evidence folder" in refused(monkeypatch, capsys, "calibrate", "none", "-q", "-o", "/dev/null")
 
 
-def test_the_default_arms_are_three_seeds_their_surrogates_and_controls_of_one():
+def test_the_default_arms_are_three_seeds_and_the_strongest_controls_as_many():
     seeds = {arm.name: arm.n_systems for arm in real_arms(ReportConfig())}
     assert seeds["language model"] == seeds["Gaussian surrogate"] == 3
-    assert [n for name, n in seeds.items() if "re-randomised" in name or "frozen" in name] == [1, 1, 1]
+    assert seeds["re-randomised model, embeddings kept"] == 3
+    assert seeds["re-randomised model, embeddings drawn anew as well"] == 1
+    assert seeds["frozen decoder, matched"] == 1
 
 
 def test_paths_are_told_apart_by_as_few_parts_as_do():
