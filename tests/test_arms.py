@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_models import tiny_model, tiny_text, tiny_tokenizer
 
+from compare import arms
 from compare.arms import real_arms, recipe_like, short_names
 from compare.cli import main
 from compare.evidence import Evidence
@@ -78,6 +79,7 @@ def test_saes_given_together_are_replicates_of_one_system(here, monkeypatch):
 
 @pytest.mark.parametrize(("what", "kept"), [("blocks", True), ("all", False)])
 def test_a_users_model_is_drawn_anew_as_often_as_there_are_saes(what, kept, here, monkeypatch):
+    monkeypatch.setattr(arms, "UNTRAINED_ACTIVATIONS", 10_240)
     common = ["--config", "mine.toml", "--text", "text.txt", "--tokens", "2000", "--quiet"]
     common += ["--site", "blocks.0.hook_mlp_out", "--sae", "sae-0", "--sae", "sae-1"]
     for out in ("null", "again"):
