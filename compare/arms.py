@@ -5,7 +5,7 @@ It knows both toy and real; the toys themselves are in toy_arms, SAEs on toys in
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from compare import on_device
 from compare.config import make_config, read_toml
 from compare.processes import Task, in_processes, kept
 from compare.progress import Step
-from compare.run import Arm, Measured, ReportConfig, entry_tasks, load_seeds, run, surrogate_arm
+from compare.run import Arm, Measured, ReportConfig, entry_tasks, load_seeds, run, surrogate_arm, which_seed
 from compare.system import System
 from compare.toy_arms import measures_on_toys, toy_arm, worn_arm
 from compare.toy_saes import sae_on_toys, sae_tasks, toys_folder
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from real.system import RealSystem
 
 LANGUAGE_MODEL = "language model"
-UNTRAINED_FEATURES = 1024
+UNTRAINED_FEATURES = 4096
 UNTRAINED_ACTIVATIONS = 800_000
 UNTRAINED_TOKENS = 100_000
-"""Of the SAEs that are trained within a run, on re-randomised models: features, activations, and tokens that
-these are of at most, read over and over. Rows then have a cosine of .16 with their start; after 100,000
+"""Of the SAEs that are trained within a run, on re-randomised models: features at most, activations, and
+tokens that these are of at most, read over and over. Rows then have a cosine of .16 with their start; after 100,000
 activations they had .87.
 """
 
@@ -61,8 +61,8 @@ def real_arms(config: ReportConfig) -> list[Arm]:
         "an SAE trained alike, its decoder held at random directions of the trained one's mean and "
         "covariance",
     )
-    sizes = min(UNTRAINED_FEATURES, config.max_features), min(UNTRAINED_TOKENS, config.n_tokens)
-    recipe = recipe_like(TRAINED[0], *sizes)
+    most = config.max_features if config.quick else UNTRAINED_FEATURES
+    recipe = recipe_like(TRAINED[0], most, min(UNTRAINED_TOKENS, config.n_tokens))
     untrained = [
         untrained_arm(trained, base, recipe, keep_embeddings=kept, seed=config.seed, n_systems=n_systems)
         for kept, n_systems in ((True, len(saes)), (False, 1))[: 1 if config.quick else 2]
@@ -118,8 +118,8 @@ def untrained_arm(
 
         for number in range(n_systems):
             drawn = replace(config, seed=seed + number)
-            which = f", seed {number + 1} of {n_systems}" if n_systems > 1 else ""
-            with step(f"{name}: training its SAE{which}") as progress:
+            title = f"{name}: training its SAE{which_seed(number, n_systems)}"
+            with step(title) as progress:
                 system = untrained_system(base(), drawn, keep_embeddings=keep_embeddings, progress=progress)
             yield system
 
@@ -141,17 +141,19 @@ def untrained_arm(
 
 
 def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, str]:
-    """How an SAE on a re-randomised model is trained, of so many features, on so many tokens; and in words.
+    """How an SAE on a re-randomised model is trained, on so many tokens; and in words.
 
-    As the SAE of that name was, but with a trained decoder, where its metadata says how, as those of
-    train-sae do; else as a TopK SAE.
+    As the SAE of that name was, but with a trained decoder and n_features at most, where its metadata says
+    how, as those of train-sae do; else as a TopK SAE.
     """
     from real.sae_files import read_metadata
 
-    training = read_metadata(sae_folder(sae)).get("training")
-    known = isinstance(training, dict) and training.keys() <= {one.name for one in fields(SAEConfig)}
-    own = SAEConfig(**training) if known else SAEConfig()
-    batch = 512
+    training, alike = read_metadata(sae_folder(sae)).get("training"), ", trained alike"
+    try:
+        own = make_config(SAEConfig, training, source=sae)
+    except ValueError:
+        own, alike = SAEConfig(), ""
+    batch, n_features = 512, min(own.n_features, n_features)
     recipe = replace(
         own,
         n_features=n_features,
@@ -164,7 +166,8 @@ def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, st
         part=max(batch, n_tokens // batch * batch),
     )
     size = f"{n_features:,} features, {recipe.kind}"
-    return recipe, f"an SAE of its own, trained alike: {size}" if known else f"an SAE of its own: {size}"
+    seen = f"{UNTRAINED_ACTIVATIONS:,} activations of {recipe.part:,} tokens"
+    return recipe, f"an SAE of its own{alike}: {size}, {seen}"
 
 
 def real_arm(

@@ -5,12 +5,14 @@ Numbers do not depend on how many processes there are, and work that was stopped
 
 import json
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +49,7 @@ def in_processes(tasks: Sequence[Task], progress: Progress) -> list[Any]:
 def made(tasks: Sequence[Task]) -> Iterator[int]:
     """Keep what each task gives; yields the cost of each when it is done."""
     # processes that start anew: a copy of this one would have its locks without its threads
-    how = (torch.get_num_threads(), get_context("spawn"), torch.set_num_threads, (1,))
+    how = (torch.get_num_threads(), get_context("spawn"), begin_alone)
     waiting, running = iter(tasks), {}
     with one_thread_each(), ProcessPoolExecutor(*how) as pool:
 
@@ -63,11 +65,22 @@ def made(tasks: Sequence[Task]) -> Iterator[int]:
                     future.result()
                     yield running.pop(future)
                     begin(1)
+        except KeyboardInterrupt:
+            for child in active_children():
+                child.terminate()
+            print("Stopped; the same command goes on with what is done.", file=sys.stderr)
+            raise
         except BrokenProcessPool as error:
             raise ValueError(
                 "expected processes that work to their end, found one that was ended from outside, for want "
                 "of memory perhaps: run again with OMP_NUM_THREADS=1; what is done is kept."
             ) from error
+
+
+def begin_alone() -> None:
+    """A process has one thread, and leaves it to the one that started it to be interrupted."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def kept(path: Path) -> Any:

@@ -233,7 +233,7 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
         if is_evidence(folder):
             check_same(Evidence.load(folder), arm, system, folder)
             continue
-        which = f" seed {number + 1} of {arm.n_systems}" if arm.n_systems > 1 else ""
+        which = which_seed(number, arm.n_systems)
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         try:
             with step(f"{arm.name}: measuring{which}") as progress:
@@ -251,6 +251,11 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
         if ranks.is_first():
             evidence.save(folder, overwrite=True)
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def which_seed(number: int, n: int) -> str:
+    """How a step's title ends that does one of n seeds."""
+    return f" seed {number + 1} of {n}" if n > 1 else ""
 
 
 def check_same(found: Evidence, arm: Arm, system: System, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from real.config import BUNDLED
 from real.sae import ARCHITECTURES, SAE
 
 CONFIG_FILE = "cfg.json"
@@ -142,7 +143,10 @@ def read_config(folder: Path) -> dict:
                 "safetensors.torch.save_file."
             )
     if not folder.is_dir():
-        raise ValueError(f"expected an SAE folder, found nothing at {folder}: check the path.")
+        names = ", ".join(sorted(path.name for path in (BUNDLED / "saes").iterdir()))
+        raise ValueError(
+            f"expected an SAE folder, found nothing at {folder}: check the path. Bundled are {names}."
+        )
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"

@@ -101,18 +101,20 @@ def test_the_sae_of_a_model_drawn_anew_is_trained_as_the_users_was(here):
     about = {"training": asdict(SAEConfig(**asked, dtype="float16"))}
     save_sae(SAE(architecture="standard", W_enc=rows.T, W_dec=rows, metadata=about, **zeros), here / "mine")
     recipe, said = recipe_like(str(here / "mine"), 20, 2000)
-    assert said == "an SAE of its own, trained alike: 20 features, ReLU, L1 3"
+    assert said == (
+        "an SAE of its own, trained alike: 20 features, ReLU, L1 3, 800,000 activations of 1,536 tokens"
+    )
     assert (recipe.kind, recipe.inputs, recipe.decoder) == ("ReLU, L1 3", "whitened", "trained")
     assert (recipe.n_features, recipe.k, recipe.part) == (20, 20, 1536)  # three steps of 512
 
 
-@pytest.mark.parametrize("training", [None, "on a TPU", {"lr": 1e-3}])
+@pytest.mark.parametrize("training", [None, "on a TPU", {"lr": 1e-3}, {"k": "ten"}, {"k": 0}])
 def test_the_sae_of_a_model_drawn_anew_is_a_topk_one_where_the_users_does_not_say_how_it_was(training, here):
     config = json.loads((here / "sae-0/cfg.json").read_text())
     config["metadata"]["training"] = training
     (here / "sae-0/cfg.json").write_text(json.dumps(config))
     recipe, said = recipe_like(str(here / "sae-0"), 1024, 2000)
-    assert said == "an SAE of its own: 1,024 features, TopK, k = 32"
+    assert said.startswith("an SAE of its own: 1,024 features, TopK, k = 32, ")
     assert recipe.inputs == "scaled"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,12 @@ def one_thread() -> Iterator[None]:
 
 def threads() -> str:
     return os.environ["OMP_NUM_THREADS"]
+
+
+def interrupt() -> None:
+    """As one presses Ctrl-C, and a task that would take a minute yet."""
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60)
 
 
 def fail() -> None:
@@ -75,6 +82,15 @@ def test_after_an_error_nothing_new_is_begun(tmp_path):
     with one_thread(), pytest.raises(ValueError, match="expected 1, found 2"):
         in_processes(tasks, silent)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_ends_what_runs_and_keeps_what_is_done(tmp_path, capfd):
+    tasks = [Task(tmp_path / "done.json", threads, cost=3), Task(tmp_path / "cut.json", interrupt, cost=2)]
+    tasks += [Task(tmp_path / "waits.json", threads)]
+    with one_thread(), pytest.raises(KeyboardInterrupt):
+        in_processes(tasks, silent)
+    assert [path.name for path in tmp_path.iterdir()] == ["done.json"]
+    assert capfd.readouterr().err == "Stopped; the same command goes on with what is done.\n"
 
 
 def test_a_process_that_is_ended_from_outside_is_told_in_one_line(tmp_path: Path):
