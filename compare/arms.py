@@ -29,8 +29,8 @@ UNTRAINED_FEATURES = 4096
 UNTRAINED_ACTIVATIONS = 800_000
 UNTRAINED_TOKENS = 100_000
 """Of the SAEs that are trained within a run, on re-randomised models: features at most, activations, and
-tokens that these are of at most, read over and over. Rows then have a cosine of .16 with their start; after 100,000
-activations they had .87.
+tokens that these are of at most, read over and over. Rows then have a cosine of .16 with their start;
+after 100,000 activations they had .87.
 """
 
 DRAWN_ANEW = ("blocks", "all")
