@@ -106,6 +106,7 @@ def test_the_sae_of_a_model_drawn_anew_is_trained_as_the_users_was(here):
     )
     assert (recipe.kind, recipe.inputs, recipe.decoder) == ("ReLU, L1 3", "whitened", "trained")
     assert (recipe.n_features, recipe.k, recipe.part) == (20, 20, 1536)  # three steps of 512
+    assert recipe_like(str(here / "mine"), 10**6, 2000)[0].n_features == 4096  # no more than the user's
 
 
 @pytest.mark.parametrize("training", [None, "on a TPU", {"lr": 1e-3}, {"k": "ten"}, {"k": 0}])
