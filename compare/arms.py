@@ -29,8 +29,8 @@ UNTRAINED_FEATURES = 4096
 UNTRAINED_ACTIVATIONS = 800_000
 UNTRAINED_TOKENS = 100_000
 """Of the SAEs that are trained within a run, on re-randomised models: features at most, activations, and
-tokens that these are of at most, read over and over. Rows then have a cosine of .16 with their start;
-after 100,000 activations they had .87.
+tokens that these are of at most, read over and over. On the bundled model rows then have a cosine of .13 with
+their start, as the SAEs of the trained one have; after 100,000 activations they had .87.
 """
 
 DRAWN_ANEW = ("blocks", "all")
@@ -146,14 +146,14 @@ def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, st
     As the SAE of that name was, but with a trained decoder and n_features at most, where its metadata says
     how, as those of train-sae do; else as a TopK SAE.
     """
-    from real.sae_files import read_metadata
+    from real.sae_files import read_config, read_metadata
 
-    training, alike = read_metadata(sae_folder(sae)).get("training"), ", trained alike"
+    folder, alike = sae_folder(sae), ", trained alike"
     try:
-        own = make_config(SAEConfig, training, source=sae)
-    except ValueError:
+        own = make_config(SAEConfig, read_metadata(folder).get("training"), source=sae)
+    except ValueError:  # another program's, or another version's: it does not say how in our words
         own, alike = SAEConfig(), ""
-    batch, n_features = 512, min(own.n_features, n_features)
+    batch, n_features = 512, min(read_config(folder)["d_sae"], n_features)
     recipe = replace(
         own,
         n_features=n_features,
@@ -166,7 +166,7 @@ def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, st
         part=max(batch, n_tokens // batch * batch),
     )
     size = f"{n_features:,} features, {recipe.kind}"
-    seen = f"{UNTRAINED_ACTIVATIONS:,} activations of {recipe.part:,} tokens"
+    seen = f"{UNTRAINED_ACTIVATIONS:,} activations of up to {n_tokens:,} tokens"
     return recipe, f"an SAE of its own{alike}: {size}, {seen}"
 
 

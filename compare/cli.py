@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from compare.config import settings, source_of, values_of
-from compare.processor import use_wide_vectors
 
 if TYPE_CHECKING:
     from compare.run import Arm, ReportConfig
@@ -377,7 +376,6 @@ def write_page(
 
 def main() -> None:
     """Entry point: bad input is said in one line, with exit status 2."""
-    use_wide_vectors()
     try:
         with ExitStack() as stack:
             if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun started several

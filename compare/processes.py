@@ -38,24 +38,23 @@ def in_processes(tasks: Sequence[Task], progress: Progress) -> list[Any]:
     threads. Raises ValueError where a process was ended from outside.
     """
     missing = {task.path: task for task in tasks if not task.path.is_file()}.values()
-    done, total = 0, sum(task.cost for task in missing)
     if missing:
-        for cost in made(sorted(missing, key=lambda task: -task.cost)):
-            done += cost
-            progress(done, total)
+        make(sorted(missing, key=lambda task: -task.cost), progress)
     return [kept(task.path) for task in tasks]
 
 
-def made(tasks: Sequence[Task]) -> Iterator[int]:
-    """Keep what each task gives; yields the cost of each when it is done."""
+def make(tasks: Sequence[Task], progress: Progress) -> None:
+    """Keep what each task gives, begun in their order."""
     # processes that start anew: a copy of this one would have its locks without its threads
     how = (torch.get_num_threads(), get_context("spawn"), begin_alone)
-    waiting, running = iter(tasks), {}
+    waiting, running, done = iter(tasks), {}, 0
+    others = set(active_children())
     with one_thread_each(), ProcessPoolExecutor(*how) as pool:
 
         def begin(n: int) -> None:
             for task in islice(waiting, n):
-                running[pool.submit(keep, task.path, task.make)] = task.cost
+                with no_interrupt():
+                    running[pool.submit(keep, task.path, task.make)] = task.cost
 
         try:
             # as many as can run and no more: what the pool has taken in, it works off after an error as well
@@ -63,10 +62,11 @@ def made(tasks: Sequence[Task]) -> Iterator[int]:
             while running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
-                    yield running.pop(future)
+                    done += running.pop(future)
+                    progress(done, sum(task.cost for task in tasks))
                     begin(1)
         except KeyboardInterrupt:
-            for child in active_children():
+            for child in set(active_children()) - others:
                 child.terminate()
             print("Stopped; the same command goes on with what is done.", file=sys.stderr)
             raise
@@ -77,10 +77,20 @@ def made(tasks: Sequence[Task]) -> Iterator[int]:
             ) from error
 
 
+@contextmanager
+def no_interrupt() -> Iterator[None]:
+    """Processes that are started within never hear of Ctrl-C: it is for the one that started them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def begin_alone() -> None:
-    """A process has one thread, and leaves it to the one that started it to be interrupted."""
+    """A process has one thread, and removes its temporary folders when it is ended."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def kept(path: Path) -> Any:

@@ -255,7 +255,7 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
 
 def which_seed(number: int, n: int) -> str:
     """How a step's title ends that does one of n seeds."""
-    return f" seed {number + 1} of {n}" if n > 1 else ""
+    return f", seed {number + 1} of {n}" if n > 1 else ""
 
 
 def check_same(found: Evidence, arm: Arm, system: System, folder: Path) -> None:

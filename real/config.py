@@ -239,4 +239,11 @@ def sae_folder(name: str) -> Path:
     if name.startswith(PREFIX):
         return release_folder(name)
     bundled = {folder.name: folder for folder in (BUNDLED / "saes").iterdir()}
-    return Path(name) if name not in bundled or (Path(name) / "cfg.json").is_file() else bundled[name]
+    if name in bundled and not (Path(name) / "cfg.json").is_file():
+        return bundled[name]
+    if len(Path(name).parts) == 1 and not Path(name).exists():
+        raise ValueError(
+            f"expected an SAE's folder or a bundled one's name, found nothing at {name}: check the path; "
+            f"bundled are {', '.join(sorted(bundled))}."
+        )
+    return Path(name)

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from real.config import BUNDLED
 from real.sae import ARCHITECTURES, SAE
 
 CONFIG_FILE = "cfg.json"
@@ -143,10 +142,7 @@ def read_config(folder: Path) -> dict:
                 "safetensors.torch.save_file."
             )
     if not folder.is_dir():
-        names = ", ".join(sorted(path.name for path in (BUNDLED / "saes").iterdir()))
-        raise ValueError(
-            f"expected an SAE folder, found nothing at {folder}: check the path. Bundled are {names}."
-        )
+        raise ValueError(f"expected an SAE folder, found nothing at {folder}: check the path.")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
             there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
@@ -159,9 +155,10 @@ def read_config(folder: Path) -> dict:
         raise ValueError(
             f"expected JSON in {folder / CONFIG_FILE}, found a fault: {error}. Fetch it again."
         ) from error
-    if not isinstance(config, dict) or "d_in" not in config or "d_sae" not in config:
+    if not isinstance(config, dict) or any(type(config.get(name)) is not int for name in ("d_in", "d_sae")):
         raise ValueError(
-            f"expected d_in and d_sae in {folder / CONFIG_FILE}, found one or none: is it an SAE's?"
+            f"expected d_in and d_sae, whole numbers, in {folder / CONFIG_FILE}, found one or none: is it an "
+            "SAE's?"
         )
     if not isinstance(config.get("metadata") or {}, dict):
         raise ValueError(

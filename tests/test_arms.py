@@ -102,11 +102,11 @@ def test_the_sae_of_a_model_drawn_anew_is_trained_as_the_users_was(here):
     save_sae(SAE(architecture="standard", W_enc=rows.T, W_dec=rows, metadata=about, **zeros), here / "mine")
     recipe, said = recipe_like(str(here / "mine"), 20, 2000)
     assert said == (
-        "an SAE of its own, trained alike: 20 features, ReLU, L1 3, 800,000 activations of 1,536 tokens"
+        "an SAE of its own, trained alike: 20 features, ReLU, L1 3, 800,000 activations of up to 2,000 tokens"
     )
     assert (recipe.kind, recipe.inputs, recipe.decoder) == ("ReLU, L1 3", "whitened", "trained")
     assert (recipe.n_features, recipe.k, recipe.part) == (20, 20, 1536)  # three steps of 512
-    assert recipe_like(str(here / "mine"), 10**6, 2000)[0].n_features == 4096  # no more than the user's
+    assert recipe_like(str(here / "mine"), 10**6, 2000)[0].n_features == FEATURES  # no more than the user's
 
 
 @pytest.mark.parametrize("training", [None, "on a TPU", {"lr": 1e-3}, {"k": "ten"}, {"k": 0}])
@@ -115,7 +115,7 @@ def test_the_sae_of_a_model_drawn_anew_is_a_topk_one_where_the_users_does_not_sa
     config["metadata"]["training"] = training
     (here / "sae-0/cfg.json").write_text(json.dumps(config))
     recipe, said = recipe_like(str(here / "sae-0"), 1024, 2000)
-    assert said.startswith("an SAE of its own: 1,024 features, TopK, k = 32, ")
+    assert said.startswith(f"an SAE of its own: {FEATURES} features, TopK, k = {min(FEATURES, 32)}, ")
     assert recipe.inputs == "scaled"
 
 

@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -37,10 +39,13 @@ def threads() -> str:
     return os.environ["OMP_NUM_THREADS"]
 
 
-def interrupt() -> None:
-    """As one presses Ctrl-C, and a task that would take a minute yet."""
-    os.kill(os.getppid(), signal.SIGINT)
-    time.sleep(60)
+def interrupt(folder: Path) -> None:
+    """As one presses Ctrl-C, which all processes hear, while this one holds a temporary folder."""
+    with TemporaryDirectory(dir=folder):
+        os.kill(os.getpid(), signal.SIGINT)
+        (folder / "went on").touch()
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(60)
 
 
 def fail() -> None:
@@ -85,12 +90,26 @@ def test_after_an_error_nothing_new_is_begun(tmp_path):
 
 
 def test_an_interrupt_ends_what_runs_and_keeps_what_is_done(tmp_path, capfd):
-    tasks = [Task(tmp_path / "done.json", threads, cost=3), Task(tmp_path / "cut.json", interrupt, cost=2)]
-    tasks += [Task(tmp_path / "waits.json", threads)]
+    tasks = [Task(tmp_path / "done.json", threads, cost=3), Task(tmp_path / "waits.json", threads)]
+    tasks += [Task(tmp_path / "cut.json", partial(interrupt, tmp_path), cost=2)]
+    other = get_context("spawn").Process(target=wait, args=(60,))
+    other.start()
     with one_thread(), pytest.raises(KeyboardInterrupt):
         in_processes(tasks, silent)
-    assert [path.name for path in tmp_path.iterdir()] == ["done.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["done.json", "went on"]
     assert capfd.readouterr().err == "Stopped; the same command goes on with what is done.\n"
+    assert other.is_alive()
+    other.terminate()
+
+
+def test_an_interrupt_between_two_tasks_ends_what_runs_as_well(tmp_path):
+    def interrupted(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    tasks = [Task(tmp_path / "long.json", partial(wait, 60), cost=2), Task(tmp_path / "done.json", threads)]
+    with pytest.raises(KeyboardInterrupt):
+        in_processes(tasks, interrupted)
+    assert [path.name for path in tmp_path.iterdir()] == ["done.json"]
 
 
 def test_a_process_that_is_ended_from_outside_is_told_in_one_line(tmp_path: Path):

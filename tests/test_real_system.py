@@ -348,6 +348,10 @@ def test_a_name_is_that_of_a_bundled_sae_unless_a_folder_with_an_sae_is_called_s
     assert sae_folder(name) == Path(name)
     for path in (".", "..", f"./{name}/", f"../saes/{name}", str(bundled)):
         assert sae_folder(path) == Path(path)
+    with pytest.raises(
+        ValueError, match=r"found nothing at topk: check the path; bundled are .*topk-4096-seed0"
+    ):
+        sae_folder("topk")
 
 
 def test_features_of_a_signed_sae_fire_in_both_senses_by_their_size():

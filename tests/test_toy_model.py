@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from toy.anchors import cell_cosines, dimensionalities, is_regular_polygon
 from toy.config import ToyConfig, default_arms
@@ -31,6 +32,18 @@ def loss_by_definition(network: Network, world: World, scales: LossScales, sampl
             divergence = output_loss(scores(hidden, network.readout, k), labels, config.readout)
             total = total + (1 - config.reconstruction_share) * divergence / scales.output
     return total
+
+
+def test_training_takes_one_thread_whatever_multiplies():
+    found = set()
+
+    def look(done: int, total: int) -> None:
+        found.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        found.add(torch.get_num_threads())
+
+    with threadpool_limits(2, user_api="blas"):
+        train(replace(SMALL, steps=2), World(SMALL), look)
+    assert found == {1}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from toy.config import ToyConfig
@@ -47,11 +48,14 @@ class Trained:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread within: blocks this small gain little from two, which lose tenfold on busy cores."""
+    """One thread within, of torch and of numpy: blocks this small gain little from two, which lose tenfold
+    on busy cores.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 

@@ -21,12 +21,15 @@ LEAST_OUTPUT = 1e-6
 """The output scale at which a loss of float32 probabilities is rounding error."""
 
 
-@np.errstate(over="ignore", invalid="ignore")  # who diverged is asked when training is over
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")  # who diverged is asked after training
 def product(
-    a: Float[Tensor, "n rows inner"], b: Float[Tensor, "n inner columns"], out: Tensor | None = None
+    a: Float[Tensor, "n rows inner"],
+    b: Float[Tensor, "n inner columns"],
+    out: Float[Tensor, "n rows columns"] | None = None,
 ) -> Float[Tensor, "n rows columns"]:
-    """torch.bmm by numpy, whose linear algebra has the faster kernels for AMD's processors."""
-    return torch.from_numpy(np.matmul(a.numpy(), b.numpy(), out=None if out is None else out.numpy()))
+    """torch.bmm by numpy, whose linear algebra is up to twice as fast on AMD's processors."""
+    into = None if out is None else out.numpy()
+    return torch.from_numpy(np.matmul(a.numpy(), b.numpy(), out=into, casting="no"))
 
 
 class LossScales:

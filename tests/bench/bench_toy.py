@@ -5,8 +5,7 @@
 Both train a tied ReLU autoencoder on 200 features in 20 dimensions, 20 instances, batch 1,024. The notebook
 style draws a dense batch of its own for every instance. The GEMM limit is the three dense products of a
 step alone: decoding, and back through it to the hidden vectors and to the directions (encoding is sparse),
-by torch and by numpy. cofire lets numpy multiply by AVX-512 on AMD's processors; for that here, set
-OPENBLAS_CORETYPE=SkylakeX.
+by torch and by numpy.
 """
 
 import sys
