@@ -110,6 +110,7 @@ def untrained_arm(
     Each of its systems has draws and an SAE of its own.
     """
     kept = "embeddings kept" if keep_embeddings else "embeddings drawn anew as well"
+    drawn = "each tensor but token embeddings and unembedding" if keep_embeddings else "each tensor"
     name = f"re-randomised model, {kept}"
     config, sae = recipe
 
@@ -117,16 +118,13 @@ def untrained_arm(
         from real.untrained import untrained_system
 
         for number in range(n_systems):
-            drawn = replace(config, seed=seed + number)
+            own = replace(config, seed=seed + number)
             title = f"{name}: training its SAE{which_seed(number, n_systems)}"
             with step(title) as progress:
-                system = untrained_system(base(), drawn, keep_embeddings=keep_embeddings, progress=progress)
+                system = untrained_system(base(), own, keep_embeddings=keep_embeddings, progress=progress)
             yield system
 
-    note = (
-        f"each tensor resampled with its own mean and variance, {kept}, outputs as uncertain as the trained "
-        f"model's; {sae}"
-    )
+    note = f"{drawn} resampled with its own mean and variance, outputs as uncertain as before; {sae}"
     return replace(
         arm,
         name=name,
@@ -166,8 +164,10 @@ def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, st
         part=max(batch, n_tokens // batch * batch),
     )
     size = f"{n_features:,} features, {recipe.kind}"
-    seen = f"{UNTRAINED_ACTIVATIONS:,} activations of up to {n_tokens:,} tokens"
-    return recipe, f"an SAE of its own{alike}: {size}, {seen}"
+    seen = (
+        f"{UNTRAINED_ACTIVATIONS:,} activations, in batches of {batch}, of up to {n_tokens:,} of the tokens"
+    )
+    return recipe, f"an SAE of its own{alike}: {size}, {seen} measured"
 
 
 def real_arm(

@@ -37,12 +37,14 @@ class Scene(NamedTuple):
 
 
 def verdict(hypothesis: Hypothesis, arm: dict, scene: Scene) -> dict:
-    """Verdict and reason of one claim in one arm, with the p-values for it and against it."""
+    """Verdict and reason of one claim in one arm, with the p-values for it and against it: None where the arm
+    lacks what a number asks for to be believed.
+    """
     number = number_of(hypothesis, arm, scene)
-    p = {"p": p_of(number, hypothesis.claim), "p_against": p_against(number, hypothesis.claim)}
     reason = shut_gate(number, hypothesis, arm, scene)
     if reason:
-        return {"verdict": UNDECIDED, "reason": reason} | p
+        return {"verdict": UNDECIDED, "reason": reason, "p": None, "p_against": None}
+    p = {"p": p_of(number, hypothesis.claim), "p_against": p_against(number, hypothesis.claim)}
     said, reason = by_interval(number, hypothesis.claim)
     controls = scene.controls_of(arm) if hypothesis.beyond_controls else []
     must = hypothesis.beyond_controls and arm["group"] in scene.gates.controlled
@@ -50,8 +52,21 @@ def verdict(hypothesis: Hypothesis, arm: dict, scene: Scene) -> dict:
         doubt = not_beyond(arm, hypothesis, controls, scene)
         if doubt:
             return {"verdict": UNDECIDED, "reason": f"{reason}; but {doubt}"} | p
-        reason += f"; beyond {' and '.join(control['name'] for control in controls)} as well"
+        reason += f"; also beyond {' and '.join(control['name'] for control in controls)}"
+        reason += dealt_by_chance(hypothesis, controls)
     return {"verdict": said, "reason": reason} | p
+
+
+def dealt_by_chance(hypothesis: Hypothesis, controls: Sequence[dict]) -> str:
+    """What a reason must add that rests on how controls tell similar outputs from different ones."""
+    noisy = [one["name"] for one in controls if not is_reliable(one["reliability"]["sim"])]
+    by_outputs = (one.is_cell or one.measure == "difference in differences" for one in hypothesis.quantities)
+    if not noisy or not any(by_outputs):
+        return ""
+    return (
+        f" (in {' and '.join(noisy)} similar outputs are told from different ones partly by chance: their "
+        f"reliability is below {LEAST:g})"
+    )
 
 
 def number_of(hypothesis: Hypothesis, arm: dict, scene: Scene, *, beside_others: bool = False) -> dict:

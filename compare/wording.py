@@ -220,7 +220,7 @@ def control_sentence(results: dict, arm: dict) -> str:
     beyond = difference(cell, strongest)
     side = "which its interval does not tell from zero"
     if beyond["low"] > 0:
-        side = "at most this is learned"
+        side = "which that control does not account for"
     elif beyond["high"] < 0:
         side = "so the control shows more, not less"
     text = (

@@ -102,7 +102,8 @@ def test_the_sae_of_a_model_drawn_anew_is_trained_as_the_users_was(here):
     save_sae(SAE(architecture="standard", W_enc=rows.T, W_dec=rows, metadata=about, **zeros), here / "mine")
     recipe, said = recipe_like(str(here / "mine"), 20, 2000)
     assert said == (
-        "an SAE of its own, trained alike: 20 features, ReLU, L1 3, 800,000 activations of up to 2,000 tokens"
+        "an SAE of its own, trained alike: 20 features, ReLU, L1 3, 800,000 activations, in batches of 512, "
+        "of up to 2,000 of the tokens measured"
     )
     assert (recipe.kind, recipe.inputs, recipe.decoder) == ("ReLU, L1 3", "whitened", "trained")
     assert (recipe.n_features, recipe.k, recipe.part) == (20, 20, 1536)  # three steps of 512

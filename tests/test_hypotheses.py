@@ -39,7 +39,26 @@ def test_a_table_that_holds_beyond_its_control_is_confirmed_as_a_whole():
     assert {
         said[name][0] for name in said if name.startswith(("exclusive", "independent", "tog", "table"))
     } == {CONFIRMED}
-    assert said["exclusive-similar"][1].endswith("is below zero; beyond frozen decoder as well")
+    assert said["exclusive-similar"][1].endswith("is below zero; also beyond frozen decoder")
+
+
+def test_a_reason_says_where_a_control_tells_outputs_apart_by_chance():
+    made = results()
+    made["arms"][1]["reliability"]["sim"] = 0.49
+    reason = verdicts(made)["exclusive-similar"][1]
+    assert reason.endswith(
+        "also beyond frozen decoder (in frozen decoder similar outputs are told from different ones partly "
+        "by chance: their reliability is below 0.5)"
+    )
+
+
+def test_no_p_value_is_quoted_where_the_gate_is_shut():
+    made = results()
+    made["arms"][0]["cells"][0]["n_pairs"] = 3
+    rows = {row["id"]: row for row in judge(made, load())["verdicts"] if row["group"] == "real"}
+    assert (rows["exclusive-similar"]["p"], rows["exclusive-similar"]["p_against"]) == (None, None)
+    assert rows["exclusive-different"]["p"] < 0.025
+    assert rows["table-exclusive"]["p"] is None
 
 
 def test_a_table_with_the_signs_reversed_is_refuted():

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from toy.config import ToyConfig
 from toy.model import STEPS_A_DRAW
@@ -98,15 +99,17 @@ def milliseconds(ways: dict[str, tuple[Callable[[], None], int]], rounds: int = 
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
-    found = milliseconds(
-        {
-            "notebook style": (notebook_style(), 1),
-            "cofire": (ours(), STEPS_A_DRAW),
-            "GEMM limit": (gemm_limit(by_numpy), 1),
-            "the same by torch": (gemm_limit(by_torch), 1),
-        }
-    )
+    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads, user_api="blas"):
+        found = milliseconds(
+            {
+                "notebook style": (notebook_style(), 1),
+                "cofire": (ours(), STEPS_A_DRAW),
+                "GEMM limit": (gemm_limit(by_numpy), 1),
+                "the same by torch": (gemm_limit(by_torch), 1),
+            }
+        )
     for name, time_taken in found.items():
         print(
             f"{name:18s} {time_taken:8.2f} ms CPU a step   {found['notebook style'] / time_taken:5.2f}x the "
