@@ -27,12 +27,20 @@ def wait(seconds: float) -> float:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """One process in all."""
+def processes(n: int) -> Iterator[None]:
+    """So many at once."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(n)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def hears_of_interrupts():
+    """What a shell starts in the background does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def threads() -> str:
@@ -63,7 +71,7 @@ def test_results_come_in_the_order_of_the_tasks_and_progress_by_their_cost(tmp_p
 
 def test_the_longest_are_begun_first(tmp_path):
     tasks = [Task(tmp_path / f"{cost}.json", time.monotonic, cost) for cost in (1, 3, 2)]
-    with one_thread():
+    with processes(1):
         first, third, second = in_processes(tasks, silent)
     assert third < second < first
 
@@ -84,17 +92,17 @@ def test_an_error_of_a_task_is_raised_here_and_leaves_no_file(tmp_path):
 def test_after_an_error_nothing_new_is_begun(tmp_path):
     tasks = [Task(tmp_path / "fails.json", fail, cost=2)]
     tasks += [Task(tmp_path / f"{k}.json", threads) for k in range(6)]
-    with one_thread(), pytest.raises(ValueError, match="expected 1, found 2"):
+    with processes(1), pytest.raises(ValueError, match="expected 1, found 2"):
         in_processes(tasks, silent)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_ends_what_runs_and_keeps_what_is_done(tmp_path, capfd):
+def test_an_interrupt_ends_what_runs_and_keeps_what_is_done(tmp_path, capfd, hears_of_interrupts):
     tasks = [Task(tmp_path / "done.json", threads, cost=3), Task(tmp_path / "waits.json", threads)]
     tasks += [Task(tmp_path / "cut.json", partial(interrupt, tmp_path), cost=2)]
     other = get_context("spawn").Process(target=wait, args=(60,))
     other.start()
-    with one_thread(), pytest.raises(KeyboardInterrupt):
+    with processes(1), pytest.raises(KeyboardInterrupt):
         in_processes(tasks, silent)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["done.json", "went on"]
     assert capfd.readouterr().err == "Stopped; the same command goes on with what is done.\n"
@@ -107,7 +115,7 @@ def test_an_interrupt_between_two_tasks_ends_what_runs_as_well(tmp_path):
         raise KeyboardInterrupt
 
     tasks = [Task(tmp_path / "long.json", partial(wait, 60), cost=2), Task(tmp_path / "done.json", threads)]
-    with pytest.raises(KeyboardInterrupt):
+    with processes(2), pytest.raises(KeyboardInterrupt):
         in_processes(tasks, interrupted)
     assert [path.name for path in tmp_path.iterdir()] == ["done.json"]
 
