@@ -25,20 +25,33 @@ if TYPE_CHECKING:
     from real.system import RealSystem
 
 LANGUAGE_MODEL = "language model"
-UNTRAINED_FEATURES = 4096
-UNTRAINED_ACTIVATIONS = 800_000
-UNTRAINED_TOKENS = 100_000
-"""Of the SAEs that are trained within a run, on re-randomised models: features at most, activations, and
-tokens that these are of at most, read over and over. On the bundled model rows then have a cosine of .13 with
-their start, as the SAEs of the trained one have; after 100,000 activations they had .87.
+OWN_FEATURES = 4096
+OWN_ACTIVATIONS = 800_000
+OWN_TOKENS = 100_000
+"""Of the SAEs that are trained within a run, those of controls: features at most, activations, and tokens
+that these are of at most, read over and over. On the bundled model drawn anew rows then have a cosine of .13
+with their start, as the SAEs of the trained one have; after 100,000 activations they had .87.
 """
 
-DRAWN_ANEW = ("blocks", "all")
-"""What is drawn anew in a re-randomised model: all but token embeddings and unembedding, or all."""
+CONTROLS = {
+    "frozen": (
+        "frozen decoder, matched",
+        "the same model, the decoder held at random directions of the trained one's mean and covariance",
+    ),
+    "blocks": (
+        "re-randomised model, embeddings kept",
+        "each tensor but token embeddings and unembedding resampled with its own mean and variance, outputs "
+        "as uncertain as before",
+    ),
+    "all": (
+        "re-randomised model, embeddings drawn anew as well",
+        "each tensor resampled with its own mean and variance, outputs as uncertain as before",
+    ),
+}
+"""Controls with SAEs of their own, by what `measure --control` calls them: name and note of the arm."""
 
 TRAINED = ("topk-4096-seed0", "topk-4096-seed1", "topk-4096-seed2")
-MATCHED = ("frozen-matched-4096-seed0",)
-"""Bundled SAEs: seeds of one another, and the control of the first."""
+"""Bundled SAEs, seeds of one another."""
 
 
 def real_arms(config: ReportConfig) -> list[Arm]:
@@ -49,27 +62,16 @@ def real_arms(config: ReportConfig) -> list[Arm]:
         chosen = replace(chosen, effect_positions=2, effect_sequences=20, effect_firings=2)
 
     base = loaded_once(chosen)
-
-    def arm(name: str, saes: Sequence[str], note: str) -> Arm:
-        return replace(real_arm(name, chosen, saes, note, base), effects=config.choices)
-
     saes = TRAINED[:1] if config.quick else TRAINED
-    trained = arm(LANGUAGE_MODEL, saes, "the bundled model through its TopK SAE")
-    matched = arm(
-        "frozen decoder, matched",
-        MATCHED,
-        "an SAE trained alike, its decoder held at random directions of the trained one's mean and "
-        "covariance",
-    )
-    most = config.max_features if config.quick else UNTRAINED_FEATURES
-    recipe = recipe_like(TRAINED[0], most, min(UNTRAINED_TOKENS, config.n_tokens))
-    untrained = [
-        untrained_arm(trained, base, recipe, keep_embeddings=kept, seed=config.seed, n_systems=n_systems)
-        for kept, n_systems in ((True, len(saes)), (False, 1))[: 1 if config.quick else 2]
+    trained = real_arm(LANGUAGE_MODEL, chosen, saes, "the bundled model through its TopK SAE", base)
+    trained = replace(trained, effects=config.choices)
+    most = config.max_features if config.quick else OWN_FEATURES
+
+    kinds = tuple(CONTROLS)[: 2 if config.quick else 3]
+    controls = [
+        control_arm(trained, base, kind, saes[:1] if kind == "all" else saes, chosen, most) for kind in kinds
     ]
-    matched = replace(matched, group="control", control_of=LANGUAGE_MODEL)
-    worn = worn_arm(LANGUAGE_MODEL, config)
-    return [trained, surrogate_arm(trained, config.seed), matched, *untrained, worn]
+    return [trained, surrogate_arm(trained, config.seed), *controls, worn_arm(LANGUAGE_MODEL, config)]
 
 
 def run_with_toys(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> dict:
@@ -96,62 +98,63 @@ def loaded_once(config: RealConfig) -> "Callable[[], RealSystem]":
     return load
 
 
-def untrained_arm(
+def control_arm(
     arm: Arm,
     base: "Callable[[], RealSystem]",
-    recipe: tuple[SAEConfig, str],
-    *,
-    keep_embeddings: bool,
-    seed: int,
-    n_systems: int = 1,
+    kind: str,
+    saes: Sequence[str],
+    config: RealConfig,
+    n_features: int = OWN_FEATURES,
 ) -> Arm:
-    """The arm's language model with every tensor drawn anew, and an SAE of its own trained within the run.
-
-    Each of its systems has draws and an SAE of its own.
+    """One of CONTROLS of a language model's arm: for each SAE named a system with draws of its own and an SAE
+    of its own, of n_features at most, trained within the run.
     """
-    kept = "embeddings kept" if keep_embeddings else "embeddings drawn anew as well"
-    drawn = "each tensor but token embeddings and unembedding" if keep_embeddings else "each tensor"
-    name = f"re-randomised model, {kept}"
-    config, sae = recipe
+    name, note = CONTROLS[kind]
+    recipe, said = recipe_like(saes[0], n_features, min(OWN_TOKENS, config.n_tokens))
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
-        from real.untrained import untrained_system
+        from real.control_systems import frozen_system, untrained_system
 
-        for number in range(n_systems):
-            own = replace(config, seed=seed + number)
-            title = f"{name}: training its SAE{which_seed(number, n_systems)}"
-            with step(title) as progress:
-                system = untrained_system(base(), own, keep_embeddings=keep_embeddings, progress=progress)
+        untrained = partial(untrained_system, keep_embeddings=kind == "blocks")
+        make = frozen_system if kind == "frozen" else untrained
+        for number, sae in enumerate(saes):
+            held = {"decoder": "matched", "matched_to": sae} if kind == "frozen" else {}
+            own = replace(recipe, seed=config.seed + number, **held)
+            which = which_seed(number, len(saes))
+            with step(f"{name}: training its SAE{which}") as progress:
+                system = make(base(), own, progress=progress)
+            quality = system.sae.metadata["quality"]
+            about = {"name": f"SAE of {name}{which}", "kind": "sae", "note": said, "quality": quality}
+            system.provenance["models"] = [about]
             yield system
 
-    note = f"{drawn} resampled with its own mean and variance, outputs as uncertain as before; {sae}"
     return replace(
         arm,
         name=name,
         group="control",
-        note=note,
+        note=f"{note}; {said}",
         systems=systems,
-        n_systems=n_systems,
+        n_systems=len(saes),
         control_of=arm.name,
         models=(),
-        effects=None,
+        effects=arm.effects if kind == "frozen" else None,
     )
 
 
 def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, str]:
-    """How an SAE on a re-randomised model is trained, on so many tokens; and in words.
+    """How the SAE of a control is trained, on so many tokens; and in words.
 
     As the SAE of that name was, but with a trained decoder and n_features at most, where its metadata says
     how, as those of train-sae do; else as a TopK SAE.
     """
-    from real.sae_files import read_config, read_metadata
+    from real.sae_files import read_config
 
-    folder, alike = sae_folder(sae), ", trained alike"
+    about, alike = read_config(sae_folder(sae)), ", trained alike"
     try:
-        own = make_config(SAEConfig, read_metadata(folder).get("training"), source=sae)
+        own = make_config(SAEConfig, (about.get("metadata") or {}).get("training"), source=sae)
     except ValueError:  # another program's, or another version's: it does not say how in our words
         own, alike = SAEConfig(), ""
-    batch, n_features = 512, min(read_config(folder)["d_sae"], n_features)
+    batch, n_features = 512, min(about["d_sae"], n_features)
     recipe = replace(
         own,
         n_features=n_features,
@@ -159,14 +162,12 @@ def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, st
         decoder="trained",
         matched_to="",
         dtype="float32",
-        n_activations=UNTRAINED_ACTIVATIONS,
+        n_activations=OWN_ACTIVATIONS,
         batch=batch,
         part=max(batch, n_tokens // batch * batch),
     )
     size = f"{n_features:,} features, {recipe.kind}"
-    seen = (
-        f"{UNTRAINED_ACTIVATIONS:,} activations, in batches of {batch}, of up to {n_tokens:,} of the tokens"
-    )
+    seen = f"{OWN_ACTIVATIONS:,} activations, in batches of {batch}, of up to {n_tokens:,} of the tokens"
     return recipe, f"an SAE of its own{alike}: {size}, {seen} measured"
 
 
@@ -251,22 +252,24 @@ def system_of(
     *,
     saes: Sequence[str] = (),
     effects: bool = False,
-    rerandomise: str | None = None,
+    control: str | None = None,
 ) -> tuple[Arm, Measured]:
     """What a user asks to measure: a toy's .toml, or a language model with an SAE; and what is there already.
 
     Several SAEs are seeds of one another: replicates, each measured into an Evidence of its own. With
     `surrogate`, Evidence of the same system, it is the Gaussian surrogate with that Evidence's moments. With
     `effects`, causal effects are measured of the features that `test` looks at by default. With
-    `rerandomise`, one of DRAWN_ANEW, it is the language model so changed, as often as there are SAEs.
+    `control`, one of CONTROLS, it is that control of the language model, as often as there are SAEs.
     """
     is_toy = system.endswith(".toml")
-    if rerandomise is not None and (is_toy or surrogate):
+    if control is not None and (is_toy or surrogate):
         found = "a toy" if is_toy else "a surrogate of it as well"
-        raise ValueError(f"expected a language model to re-randomise, found {found}: ask for one of them.")
-    if rerandomise is not None and rerandomise not in DRAWN_ANEW:
-        known = " or ".join(map(repr, DRAWN_ANEW))
-        raise ValueError(f"expected {known} to be re-randomised, found {rerandomise!r}: choose one.")
+        raise ValueError(
+            f"expected a language model to make a control of, found {found}: ask for one of them."
+        )
+    if control is not None and control not in CONTROLS:
+        known = ", ".join(map(repr, CONTROLS))
+        raise ValueError(f"expected a control among {known}, found {control!r}: choose one.")
     if is_toy:
         toy = make_config(ToyConfig, read_toml(Path(system)) | values, source=system)
         arm = toy_arm(Path(system).stem, toy)
@@ -276,26 +279,15 @@ def system_of(
         chosen = saes or [real.sae]
         shown = ", ".join(short_names(chosen))
         arm = real_arm(f"{Path(system).name} {real.site} {shown}", real, chosen, "")
-        if rerandomise is not None:
-            arm = rerandomised(arm, replace(real, sae=chosen[0]), keep_embeddings=rerandomise == "blocks")
+        if control is not None:
+            first = replace(real, sae=chosen[0])
+            arm = control_arm(arm, loaded_once(first), control, chosen, first)
     if effects:
         arm = replace(arm, effects=ReportConfig(seed=values.get("seed", 0)).choices)
     if surrogate is None:
         return arm, {}
     seed = values.get("seed", 0)
     return surrogate_arm(arm, seed), {arm.name: load_seeds(surrogate)}
-
-
-def rerandomised(arm: Arm, config: RealConfig, *, keep_embeddings: bool) -> Arm:
-    """The re-randomised model of an arm that a user measures; its SAE is sized like the default report's."""
-    return untrained_arm(
-        arm,
-        loaded_once(config),
-        recipe_like(config.sae, UNTRAINED_FEATURES, min(UNTRAINED_TOKENS, config.n_tokens)),
-        keep_embeddings=keep_embeddings,
-        seed=config.seed,
-        n_systems=arm.n_systems,
-    )
 
 
 def train_language_model(values: dict, source: str, corpus: Path, out: Path) -> Path:

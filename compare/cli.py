@@ -131,9 +131,9 @@ def measure(
         Path | None,
         typer.Option(help="Evidence of the same system: measure the Gaussian surrogate with its moments."),
     ] = None,
-    rerandomise: Annotated[
+    control: Annotated[
         str | None,
-        typer.Option(help='A control: weights drawn anew, "all" or all but embeddings ("blocks").'),
+        typer.Option(help='"frozen" decoder; model drawn anew: "all", or all but embeddings ("blocks").'),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="What the Evidence is called; claims about a control go by its name.")
@@ -158,7 +158,7 @@ def measure(
         config, {"site": site, "text": text, "n_tokens": tokens, "seed": seed, "device": device}
     )
     arm, before = system_of(
-        system, values, source_of(config), surrogate, saes=sae or (), effects=effects, rerandomise=rerandomise
+        system, values, source_of(config), surrogate, saes=sae or (), effects=effects, control=control
     )
     arm = replace(arm, name=name or arm.name)
     for folder in measured(arm, before, out, partial(step, quiet=quiet)):

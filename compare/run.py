@@ -123,8 +123,7 @@ class Arm:
     def about(self) -> dict:
         """What the results say of it before any number."""
         names = ("name", "group", "control_of", "note", "knows_outputs")
-        about = {name: getattr(self, name) for name in names}
-        return about | {"models": [model["name"] for model in self.models]}
+        return {name: getattr(self, name) for name in names} | {"models": []}
 
 
 def surrogate_arm(arm: Arm, seed: int) -> Arm:
@@ -179,10 +178,16 @@ def run(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> di
         if arm.stands_alone and entry_path(arm, home).is_file():
             entries.append(kept(entry_path(arm, home)))
         else:
-            measured[arm.name] = evidence_of(arm, home, measured, step)
-            entries.append(entry(arm.about, measured[arm.name], config, step))
-    models = {model["name"]: model for arm in arms for model in arm.models}
+            seeds = measured[arm.name] = evidence_of(arm, home, measured, step)
+            names = list(dict.fromkeys(model["name"] for model in models_behind(seeds)))
+            entries.append(entry(arm.about | {"models": names}, seeds, config, step))
+    models = {model["name"]: model for seeds in measured.values() for model in models_behind(seeds)}
     return assemble(config, about, entries, list(models.values()))
+
+
+def models_behind(seeds: Sequence[Evidence]) -> list[dict]:
+    """What Evidence says of the models that it is of, those of every seed."""
+    return [model for one in seeds for model in one.provenance.get("models", [])]
 
 
 def entry_tasks(arms: Sequence[Arm], config: ReportConfig, runs: Path) -> list[Task]:
@@ -246,7 +251,8 @@ def measure_arm(arm: Arm, folders: Sequence[Path], before: Measured, step: Step)
             with step(f"{arm.name}: causal effects{which}") as progress:
                 sample = {name: getattr(arm.effects, name) for name in ("min_count", "max_features", "seed")}
                 evidence = with_effects(evidence, system, **sample, progress=progress)
-        provenance = evidence.provenance | {"models": list(arm.models), "asked for": arm.n_tokens}
+        models = [*arm.models, *evidence.provenance.get("models", [])]
+        provenance = evidence.provenance | {"models": models, "asked for": arm.n_tokens}
         evidence = replace(evidence, name=arm.name, provenance=provenance)  # seeds share the arm's name
         if ranks.is_first():
             evidence.save(folder, overwrite=True)

@@ -77,24 +77,34 @@ def test_saes_given_together_are_replicates_of_one_system(here, monkeypatch):
     assert {null["name"] for null in nulls} == {"a null"}
 
 
-@pytest.mark.parametrize(("what", "kept"), [("blocks", True), ("all", False)])
-def test_a_users_model_is_drawn_anew_as_often_as_there_are_saes(what, kept, here, monkeypatch):
-    monkeypatch.setattr(arms, "UNTRAINED_ACTIVATIONS", 10_240)
+CONTROL_NAMES = {
+    "blocks": "re-randomised model, embeddings kept",
+    "all": "re-randomised model, embeddings drawn anew as well",
+    "frozen": "frozen decoder, matched",
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), CONTROL_NAMES.items())
+def test_a_control_of_a_users_model_is_made_as_often_as_there_are_saes(kind, name, here, monkeypatch):
+    monkeypatch.setattr(arms, "OWN_ACTIVATIONS", 10_240)
     common = ["--config", "mine.toml", "--text", "text.txt", "--tokens", "2000", "--quiet"]
     common += ["--site", "blocks.0.hook_mlp_out", "--sae", "sae-0", "--sae", "sae-1"]
     for out in ("null", "again"):
-        cofire(monkeypatch, "measure", "model", "-o", out, "--rerandomise", what, *common)
+        cofire(monkeypatch, "measure", "model", "-o", out, "--control", kind, *common)
     nulls, again = ([Evidence.load(here / out / str(n)) for n in (0, 1)] for out in ("null", "again"))
-    assert {one.name for one in nulls} == {
-        f"re-randomised model, embeddings {'kept' if kept else 'drawn anew as well'}"
-    }
+    assert {one.name for one in nulls} == {name}
     weights = [one.provenance["inputs"]["model"] for one in nulls]
     assert weights == [one.provenance["inputs"]["model"] for one in again]
-    assert len({*weights, LanguageModel.load("model").sha256}) == 3
+    assert len({*weights, LanguageModel.load("model").sha256}) == (1 if kind == "frozen" else 3)
+    assert not np.array_equal(nulls[0].directions, nulls[1].directions)
+    (about,) = nulls[1].provenance["models"]
+    assert about["name"] == f"SAE of {name}, seed 2 of 2"
+    assert 0 < about["quality"]["explained_variance"] < 1
+    assert ("loss_recovered" in about["quality"]) == (kind == "frozen")
     assert all(np.array_equal(a.directions, b.directions) for a, b in zip(nulls, again, strict=True))
 
 
-def test_the_sae_of_a_model_drawn_anew_is_trained_as_the_users_was(here):
+def test_the_sae_of_a_control_is_trained_as_the_users_was(here):
     asked = {"architecture": "standard", "l1": 3.0, "inputs": "whitened", "decoder": "isotropic", "k": 30}
     zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH)}
     rows = torch.eye(FEATURES)[:, :WIDTH]
@@ -111,7 +121,7 @@ def test_the_sae_of_a_model_drawn_anew_is_trained_as_the_users_was(here):
 
 
 @pytest.mark.parametrize("training", [None, "on a TPU", {"lr": 1e-3}, {"k": "ten"}, {"k": 0}])
-def test_the_sae_of_a_model_drawn_anew_is_a_topk_one_where_the_users_does_not_say_how_it_was(training, here):
+def test_the_sae_of_a_control_is_a_topk_one_where_the_users_does_not_say_how_it_was_trained(training, here):
     config = json.loads((here / "sae-0/cfg.json").read_text())
     config["metadata"]["training"] = training
     (here / "sae-0/cfg.json").write_text(json.dumps(config))
@@ -120,17 +130,14 @@ def test_the_sae_of_a_model_drawn_anew_is_a_topk_one_where_the_users_does_not_sa
     assert recipe.inputs == "scaled"
 
 
-def test_what_cannot_be_drawn_anew_is_refused(here, monkeypatch, capsys):
+def test_what_has_no_such_control_is_refused(here, monkeypatch, capsys):
     (here / "toy.toml").write_text("n_seeds = 1\n")
     common = ["--text", "text.txt", "--site", "blocks.0.hook_mlp_out", "--sae", "sae-0", "-o", "null"]
     for words, found in (
-        (["toy.toml", "-o", "null", "--rerandomise", "all"], "found a toy"),
-        (
-            ["model", *common, "--rerandomise", "everything"],
-            "'blocks' or 'all' to be re-randomised, found 'every",
-        ),
-        (["model", *common, "--rerandomise", ""], "to be re-randomised, found ''"),
-        (["model", *common, "--rerandomise", "all", "--surrogate", "none"], "a surrogate of it as well"),
+        (["toy.toml", "-o", "null", "--control", "all"], "found a toy"),
+        (["model", *common, "--control", "every"], "among 'frozen', 'blocks', 'all', found 'every'"),
+        (["model", *common, "--control", ""], "among 'frozen', 'blocks', 'all', found ''"),
+        (["model", *common, "--control", "all", "--surrogate", "none"], "a surrogate of it as well"),
     ):
         assert found in refused(monkeypatch, capsys, "measure", *words)
     assert not (here / "null").exists()
@@ -165,9 +172,8 @@ def test_where_nothing_can_be_written_is_told_before_the_work(here, monkeypatch,
 def test_the_default_arms_are_three_seeds_and_the_strongest_controls_as_many():
     seeds = {arm.name: arm.n_systems for arm in real_arms(ReportConfig())}
     assert seeds["language model"] == seeds["Gaussian surrogate"] == 3
-    assert seeds["re-randomised model, embeddings kept"] == 3
+    assert seeds["re-randomised model, embeddings kept"] == seeds["frozen decoder, matched"] == 3
     assert seeds["re-randomised model, embeddings drawn anew as well"] == 1
-    assert seeds["frozen decoder, matched"] == 1
 
 
 def test_paths_are_told_apart_by_as_few_parts_as_do():

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -6,6 +7,7 @@ from tiny_models import FAMILIES, tiny_language_model
 
 from compare.system import check_system
 from real.config import RealConfig, SAEConfig
+from real.control_systems import frozen_system, untrained_system
 from real.controls import (
     entropy_matching_scale,
     isotropic_directions,
@@ -14,8 +16,8 @@ from real.controls import (
     rerandomise,
 )
 from real.sae import SAE
+from real.sae_files import save_sae
 from real.system import RealSystem
-from real.untrained import untrained_system
 
 SAMPLE = torch.randint(256, (4, 16), generator=torch.Generator().manual_seed(1))
 
@@ -116,25 +118,47 @@ def test_logits_that_say_nothing_cannot_be_scaled():
         entropy_matching_scale(torch.zeros(5, 10), 1.0)
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_a_rerandomised_model_with_its_own_sae_goes_through_the_same_door(kept):
-    weights = torch.randn(24, 16, generator=generator(2))
-    sae = SAE(
-        architecture="standard",
-        W_enc=weights.T,
-        W_dec=weights,
-        b_enc=torch.zeros(24),
-        b_dec=torch.zeros(16),
-    )
+@pytest.fixture
+def trained():
+    """A language model with an SAE of rows that lean one way."""
+    weights = torch.randn(24, 16, generator=generator(2)) + 0.5
+    zeros = {"b_enc": torch.zeros(24), "b_dec": torch.zeros(16)}
+    sae = SAE(architecture="standard", W_enc=weights.T, W_dec=weights, **zeros)
     reads = RealConfig(context=SAMPLE.shape[1], batch_tokens=64)
-    trained = RealSystem(tiny_language_model(), sae, SAMPLE, reads)
-    config = SAEConfig(n_features=24, k=3, n_activations=640, batch=64, part=64)
-    system = untrained_system(trained, config, keep_embeddings=kept)
+    return RealSystem(tiny_language_model(), sae, SAMPLE, reads)
+
+
+OWN = SAEConfig(n_features=24, k=3, n_activations=640, batch=64, part=64)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_rerandomised_model_with_its_own_sae_goes_through_the_same_door(kept, trained):
+    system = untrained_system(trained, OWN, keep_embeddings=kept)
     check_system(system)
     assert torch.equal(system.blocks, trained.blocks)
     assert len(system.directions) == 24
     assert system.provenance["inputs"]["model"] != trained.provenance["inputs"]["model"]
     assert system.provenance["inputs"]["text"] == trained.provenance["inputs"]["text"]
     assert "24 features, TopK, k = 3" in system.provenance["config"]["sae"]
-    again = untrained_system(trained, config, keep_embeddings=kept)
+    again = untrained_system(trained, OWN, keep_embeddings=kept)
     assert torch.equal(again.directions, system.directions)
+
+
+def test_a_frozen_decoder_has_the_moments_of_the_trained_one_and_only_its_encoder_learns(trained, tmp_path):
+    save_sae(trained.sae, tmp_path / "sae")
+    config = dataclasses.replace(OWN, n_features=2000, decoder="matched", matched_to=str(tmp_path / "sae"))
+    short, long = (frozen_system(trained, dataclasses.replace(config, n_activations=n)) for n in (64, 6400))
+    check_system(long)
+    assert long.provenance["inputs"]["model"] == trained.provenance["inputs"]["model"]
+    rows, wanted = (torch.nn.functional.normalize(one.directions) for one in (long, trained))
+    torch.testing.assert_close(rows, torch.nn.functional.normalize(short.directions), rtol=0, atol=1e-6)
+    torch.testing.assert_close(rows.mean(0), wanted.mean(0), rtol=0, atol=0.03)  # standard error .005
+    quality = [one.provenance["sae"]["metadata"]["quality"] for one in (short, long)]
+    assert quality[0]["explained_variance"] < quality[1]["explained_variance"] < 1
+    assert quality[1]["l0"] == pytest.approx(3)
+    assert quality[1]["cosine_with_start"] == pytest.approx(1)
+    # what a reconstruction costs the model, by hand: the loss with it less that without
+    first = trained.blocks
+    _, outputs = trained.language_model.run(first, trained.config.site)
+    right = outputs[:, 1:-1].gather(2, first[:, 2:, None])
+    assert quality[1]["loss"] == pytest.approx(-right.log().mean().item(), rel=1e-5)
