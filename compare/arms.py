@@ -18,7 +18,7 @@ from compare.run import Arm, Measured, ReportConfig, entry_tasks, load_seeds, ru
 from compare.system import System
 from compare.toy_arms import measures_on_toys, toy_arm, worn_arm
 from compare.toy_saes import sae_on_toys, sae_tasks, toys_folder
-from real.config import BUNDLED, RealConfig, SAEConfig, sae_folder
+from real.config import MODELS, RealConfig, SAEConfig, sae_folder
 from toy.config import ToyConfig
 
 if TYPE_CHECKING:
@@ -214,8 +214,8 @@ def real_arm(
 def models_behind(config: RealConfig, saes: Sequence[str]) -> tuple[dict, ...]:
     """The language model of a config and SAEs on it, with the quality that gates look at.
 
-    The bundled model was scored when it was trained. Any other is scored now, on the text that it is measured
-    on. An SAE says in its metadata how good it is; one from elsewhere may say nothing.
+    The bundled ones were scored when they were trained. Any other is scored now, on the text that it is
+    measured on. An SAE says in its metadata how good it is; one from elsewhere may say nothing.
     """
     from real.language_model import LanguageModel
     from real.lm_scoring import score
@@ -227,9 +227,9 @@ def models_behind(config: RealConfig, saes: Sequence[str]) -> tuple[dict, ...]:
         metadata = read_metadata(sae_folder(sae))
         about = {"note": metadata.get("note", ""), "quality": metadata.get("quality", {})}
         dictionaries.append({"name": f"SAE {name}", "kind": "sae"} | about)
-    if config.model == "bundled":
-        quality = json.loads((BUNDLED / "quality.json").read_text())
-        model = {"name": "bundled language model", "kind": "language model"} | quality
+    if config.model in MODELS:
+        quality = json.loads((MODELS[config.model] / "quality.json").read_text())
+        model = {"name": f"{config.model} language model", "kind": "language model"} | quality
     else:
         text = read_text(config.text_file, split=config.split)
         loaded = LanguageModel.load(config.model_source, device=config.device, name=config.model)

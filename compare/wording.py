@@ -3,6 +3,7 @@
 from compare.cells import difference, find_cell
 from compare.hypotheses import are_own
 from compare.names import cell_name
+from compare.reliability import LEAST
 from compare.sae_bias import ENOUGH
 
 VERDICTS = ("CONFIRMED", "REFUTED", "UNDECIDED")
@@ -121,8 +122,8 @@ def centred_sentence(arm: dict) -> str:
     """What becomes of the cells when the direction that all features share is taken out."""
     shared = number(arm["centred"]["mean_cosine"])
     return (
-        f"All directions in “{arm['name']}” lean one way (mean cosine of all pairs {shared}); with that "
-        f"taken out, {counted(arm['centred']['cells'])}."
+        f"On average directions in “{arm['name']}” lean one way (mean cosine of all pairs {shared}); with "
+        f"that taken out, {counted(arm['centred']['cells'])}."
     )
 
 
@@ -135,10 +136,16 @@ def counted(cells: list[dict]) -> str:
 
 
 def leaning_arms(results: dict) -> list[dict]:
-    """Arms whose directions all lean one way, beyond the margin of zero, and the controls of such."""
+    """Arms whose directions lean one way on average, beyond the margin of zero, and the controls of such."""
     leaning = [arm for arm in results["arms"] if arm["centred"]["mean_cosine"] > arm["cells"][0]["margin"]]
     names = [arm["name"] for arm in leaning]
     return [arm for arm in results["arms"] if arm in leaning or arm["control_of"] in names]
+
+
+def by_chance(arm: dict) -> bool:
+    """Whether an arm's similar outputs are told from different ones partly by chance, as far as is known."""
+    share = arm["reliability"]["sim"]
+    return share is not None and share < LEAST
 
 
 def as_much_in(results: dict, arm: dict, cell: dict, *, centred: bool = False) -> list[str]:

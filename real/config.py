@@ -7,6 +7,11 @@ from pathlib import Path
 from real.saelens import PREFIX, release_folder
 
 BUNDLED = Path(__file__).parent / "bundled"
+MODELS = {"bundled": BUNDLED} | {f"sibling-{n}": BUNDLED / "siblings" / str(n) for n in range(3)}
+"""Language models that are here by name, the bundled one and three smaller siblings: folders of `model`, and
+how good it is, quality.json.
+"""
+
 CHOICES = {
     "architecture": ("topk", "abstopk", "standard"),
     "inputs": ("scaled", "whitened"),
@@ -30,7 +35,7 @@ class RealConfig:
     """A language model, an SAE at one of its sites, and the text that both read; saved beside results."""
 
     model: str = "bundled"
-    """Language model: "bundled", a folder in Hugging Face format, or a Hugging Face id."""
+    """Language model: "bundled", "sibling-0" to "sibling-2", a folder in Hugging Face format, or an id."""
 
     site: str = "blocks.0.hook_mlp_out"
     """Where the SAE reads, as TransformerLens names it, or a module's path in the model."""
@@ -97,7 +102,7 @@ class RealConfig:
     @property
     def model_source(self) -> str:
         """The model's folder or Hugging Face id."""
-        return str(BUNDLED / "model") if self.model == "bundled" else self.model
+        return str(MODELS[self.model] / "model") if self.model in MODELS else self.model
 
     @property
     def sae_folder(self) -> Path:

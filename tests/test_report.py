@@ -293,8 +293,8 @@ def test_sentences_count_what_the_cells_say(judged):
     real, toy, control = wording.sentences(judged)
     arm = next(arm for arm in judged["arms"] if arm["group"] == "real")
     for sentence, cells in (
-        (real.split(" All directions")[0], arm["cells"]),
-        (real.split(" All directions")[1], arm["centred"]["cells"]),
+        (real.split(" On average")[0], arm["cells"]),
+        (real.split(" On average")[1], arm["centred"]["cells"]),
     ):
         said = [cell["verdict"] for cell in cells]
         confirmed, refuted = (said.count(word) or "none" for word in ("CONFIRMED", "REFUTED"))
@@ -407,8 +407,8 @@ def test_a_direction_that_all_share_is_named_with_what_is_left_without_it(judged
     for cell, verdict in zip(arm["centred"]["cells"], said, strict=True):
         cell["verdict"] = verdict
     assert wording.centred_sentence(arm) == (
-        "All directions in “language model” lean one way (mean cosine of all pairs +0.140); with that taken "
-        "out, 1 came out as the post claims, 1 against it and 4 stay undecided."
+        "On average directions in “language model” lean one way (mean cosine of all pairs +0.140); with that "
+        "taken out, 1 came out as the post claims, 1 against it and 4 stay undecided."
     )
     assert wording.sentences(results)[0].endswith(wording.centred_sentence(arm))
     assert "its shared direction taken out" in render_of(results)
@@ -417,6 +417,21 @@ def test_a_direction_that_all_share_is_named_with_what_is_left_without_it(judged
     assert wording.leaning_arms(results) == []
     assert not any("lean one way" in sentence for sentence in wording.sentences(results))
     assert "its shared direction taken out" not in render_of(results)
+
+
+def test_arms_whose_outputs_are_partly_noise_say_so_by_their_name(judged):
+    results = json.loads(json.dumps(judged))
+    words = ", outputs partly by chance</small></th>"
+    for share, n_marked in ((0.49, 1), (0.5, 0), (None, 0)):
+        for arm in results["arms"]:
+            arm["reliability"]["sim"] = 0.9
+        model = next(arm for arm in results["arms"] if arm["group"] == "real")
+        model["reliability"]["sim"] = share
+        assert [arm["name"] for arm in results["arms"] if wording.by_chance(arm)] == [
+            "language model"
+        ] * n_marked
+        if share is not None:
+            assert render_of(results).count(words) == n_marked
 
 
 def test_controls_of_an_arm_that_leans_stand_beside_it(judged):
