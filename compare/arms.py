@@ -18,7 +18,7 @@ from compare.run import Arm, Measured, ReportConfig, entry_tasks, load_seeds, ru
 from compare.system import System
 from compare.toy_arms import measures_on_toys, toy_arm, worn_arm
 from compare.toy_saes import sae_on_toys, sae_tasks, toys_folder
-from real.config import MODELS, RealConfig, SAEConfig, sae_folder
+from real.config import CHOICES, RealConfig, SAEConfig, sae_folder
 from toy.config import ToyConfig
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ OWN_ACTIVATIONS = 800_000
 OWN_TOKENS = 100_000
 """Of the SAEs that are trained within a run, those of controls: features at most, activations, and tokens
 that these are of at most, read over and over. On the bundled model drawn anew rows then have a cosine of .13
-with their start, as the SAEs of the trained one have; after 100,000 activations they had .87.
+with their start, as the SAEs of the trained one have; after 100,000 activations they had .87. A smaller SAE
+sees as many activations as the arm's own, where it is known how many that were, if they take no longer than
+these do with 4,096 features of width 512.
 """
 
 CONTROLS = {
@@ -67,7 +69,7 @@ def real_arms(config: ReportConfig) -> list[Arm]:
     trained = replace(trained, effects=config.choices)
     most = config.max_features if config.quick else OWN_FEATURES
 
-    kinds = tuple(CONTROLS)[: 2 if config.quick else 3]
+    kinds = ("frozen", "blocks") if config.quick else ("frozen", "blocks", "all")
     controls = [
         control_arm(trained, base, kind, saes[:1] if kind == "all" else saes, chosen, most) for kind in kinds
     ]
@@ -112,21 +114,24 @@ def control_arm(
     name, note = CONTROLS[kind]
     recipe, said = recipe_like(saes[0], n_features, min(OWN_TOKENS, config.n_tokens))
 
+    of = "" if config.model == "bundled" else f" of {Path(config.model).name}"
+
     def systems(before: Measured, step: Step) -> Iterator[System]:
         from real.control_systems import frozen_system, untrained_system
 
         untrained = partial(untrained_system, keep_embeddings=kind == "blocks")
         make = frozen_system if kind == "frozen" else untrained
-        for number, sae in enumerate(saes):
-            held = {"decoder": "matched", "matched_to": sae} if kind == "frozen" else {}
-            own = replace(recipe, seed=config.seed + number, **held)
+        # all are looked at before one is trained
+        trained = [base() if sae == base().config.sae else base().with_sae(sae) for sae in saes]
+        for number, system in enumerate(trained):
             which = which_seed(number, len(saes))
+            own = replace(recipe, seed=config.seed + number)
             with step(f"{name}: training its SAE{which}") as progress:
-                system = make(base(), own, progress=progress)
-            quality = system.sae.metadata["quality"]
-            about = {"name": f"SAE of {name}{which}", "kind": "sae", "note": said, "quality": quality}
-            system.provenance["models"] = [about]
-            yield system
+                made = make(system, own, progress=progress)
+            about = {key: made.sae.metadata[key] for key in ("note", "quality")}
+            about |= {"name": f"SAE {name}{of}{which}", "kind": "sae", "in_sample": True}
+            made.provenance["models"] = [about]
+            yield made
 
     return replace(
         arm,
@@ -145,16 +150,21 @@ def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, st
     """How the SAE of a control is trained, on so many tokens; and in words.
 
     As the SAE of that name was, but with a trained decoder and n_features at most, where its metadata says
-    how, as those of train-sae do; else as a TopK SAE.
+    how, as those of train-sae do. Of another its kind and k are known, and what cannot be trained is TopK.
     """
-    from real.sae_files import read_config
+    from real.sae_files import load_sae
 
-    about, alike = read_config(sae_folder(sae)), ", trained alike"
+    there, alike = load_sae(sae_folder(sae)), ", trained alike"
+    n_activations = OWN_ACTIVATIONS
     try:
-        own = make_config(SAEConfig, (about.get("metadata") or {}).get("training"), source=sae)
+        own = make_config(SAEConfig, there.metadata.get("training"), source=sae)
+        affordable = n_activations * 4096 * 512 // (there.n_features * there.width)
+        n_activations = min(own.n_activations, max(n_activations, affordable))
     except ValueError:  # another program's, or another version's: it does not say how in our words
-        own, alike = SAEConfig(), ""
-    batch, n_features = 512, min(about["d_sae"], n_features)
+        kind = there.architecture if there.architecture in CHOICES["architecture"] else "topk"
+        k = there.k or SAEConfig.k
+        own, alike = SAEConfig(architecture=kind, k=k, n_features=max(k, there.n_features)), ""
+    batch, n_features = 512, min(there.n_features, n_features)
     recipe = replace(
         own,
         n_features=n_features,
@@ -162,12 +172,12 @@ def recipe_like(sae: str, n_features: int, n_tokens: int) -> tuple[SAEConfig, st
         decoder="trained",
         matched_to="",
         dtype="float32",
-        n_activations=OWN_ACTIVATIONS,
+        n_activations=n_activations,
         batch=batch,
         part=max(batch, n_tokens // batch * batch),
     )
     size = f"{n_features:,} features, {recipe.kind}"
-    seen = f"{OWN_ACTIVATIONS:,} activations, in batches of {batch}, of up to {n_tokens:,} of the tokens"
+    seen = f"{n_activations:,} activations, in batches of {batch}, of up to {n_tokens:,} of the tokens"
     return recipe, f"an SAE of its own{alike}: {size}, {seen} measured"
 
 
@@ -177,8 +187,13 @@ def real_arm(
     saes: Sequence[str],
     note: str,
     base: "Callable[[], RealSystem] | None" = None,
+    *,
+    scored: bool = True,
 ) -> Arm:
-    """A language model with SAEs at one of its sites, seeds of one another; `base` has its model and text."""
+    """A language model with SAEs at one of its sites, seeds of one another; `base` has its model and text.
+
+    With `scored`, how good these models are is asked now.
+    """
     configs = [replace(config, sae=sae) for sae in saes]
 
     def systems(before: Measured, step: Step) -> Iterator[System]:
@@ -206,7 +221,7 @@ def real_arm(
         systems=systems,
         n_systems=len(saes),
         n_tokens=config.n_tokens,
-        models=models_behind(config, saes),
+        models=models_behind(config, saes) if scored else (),
         inputs=inputs,
     )
 
@@ -227,8 +242,8 @@ def models_behind(config: RealConfig, saes: Sequence[str]) -> tuple[dict, ...]:
         metadata = read_metadata(sae_folder(sae))
         about = {"note": metadata.get("note", ""), "quality": metadata.get("quality", {})}
         dictionaries.append({"name": f"SAE {name}", "kind": "sae"} | about)
-    if config.model in MODELS:
-        quality = json.loads((MODELS[config.model] / "quality.json").read_text())
+    if config.bundled:
+        quality = json.loads((config.bundled / "quality.json").read_text())
         model = {"name": f"{config.model} language model", "kind": "language model"} | quality
     else:
         text = read_text(config.text_file, split=config.split)
@@ -278,7 +293,8 @@ def system_of(
         on_device.check(real.device)
         chosen = saes or [real.sae]
         shown = ", ".join(short_names(chosen))
-        arm = real_arm(f"{Path(system).name} {real.site} {shown}", real, chosen, "")
+        name = f"{Path(system).name} {real.site} {shown}"
+        arm = real_arm(name, real, chosen, "", scored=control is None)
         if control is not None:
             first = replace(real, sae=chosen[0])
             arm = control_arm(arm, loaded_once(first), control, chosen, first)

@@ -118,7 +118,9 @@ def atlas(
 
 @app.command()
 def measure(
-    system: Annotated[str, typer.Argument(help='"bundled", a model\'s folder or id, or the .toml of a toy.')],
+    system: Annotated[
+        str, typer.Argument(help='"bundled", "sibling-0", a model\'s folder or id, or a toy\'s .toml.')
+    ],
     out: Folder,
     sae: Annotated[
         list[str] | None,

@@ -10,7 +10,7 @@ import numpy as np
 from compare.battery import Specification
 from compare.evidence import MANIFEST, Evidence
 from compare.progress import Step
-from compare.run import Measured, ReportConfig, about_run, assemble, entry, load_seeds, models_behind
+from compare.run import Measured, ReportConfig, about_run, assemble, entry, load_seeds, models_of
 
 
 def evidence_results(
@@ -69,7 +69,7 @@ def results_of(
     for group, found in (("real", arms), ("control", beside)):
         for name, seeds in found.items():
             control_of = next(iter(arms)) if group == "control" else None
-            behind = models_behind(seeds)
+            behind = models_of(seeds)
             names = sorted({kept_as(model, models) for model in behind})
             is_toy = seeds[0].truth is not None or {model["kind"] for model in behind} == {"toy"}
             known = "toy" if group == "real" and is_toy else group

@@ -151,7 +151,7 @@ def render(results: dict, made: Tables) -> str:
         methods=wording.methods(results),
         limits=wording.limits(results),
         leaning=wording.leaning_arms(results),
-        by_chance=wording.by_chance,
+        doubtful=wording.doubtful,
         as_much_in=partial(wording.as_much_in, results),
         without_controls=partial(wording.without_controls, results),
         unknown=wording.unknown_quality(results),

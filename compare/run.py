@@ -179,13 +179,13 @@ def run(arms: Sequence[Arm], config: ReportConfig, runs: Path, step: Step) -> di
             entries.append(kept(entry_path(arm, home)))
         else:
             seeds = measured[arm.name] = evidence_of(arm, home, measured, step)
-            names = list(dict.fromkeys(model["name"] for model in models_behind(seeds)))
+            names = list(dict.fromkeys(model["name"] for model in models_of(seeds)))
             entries.append(entry(arm.about | {"models": names}, seeds, config, step))
-    models = {model["name"]: model for seeds in measured.values() for model in models_behind(seeds)}
+    models = {model["name"]: model for seeds in measured.values() for model in models_of(seeds)}
     return assemble(config, about, entries, list(models.values()))
 
 
-def models_behind(seeds: Sequence[Evidence]) -> list[dict]:
+def models_of(seeds: Sequence[Evidence]) -> list[dict]:
     """What Evidence says of the models that it is of, those of every seed."""
     return [model for one in seeds for model in one.provenance.get("models", [])]
 

@@ -73,7 +73,8 @@ def number_of(hypothesis: Hypothesis, arm: dict, scene: Scene, *, beside_others:
     """What a hypothesis is about: mean, se, low, high, df, p-values, or a `problem` in words.
 
     Numbers of different arms are taken as independent, so their variances add; a surrogate has the directions
-    of its arm, which makes the error of their difference too large and never too small. Of one arm's numbers
+    of its arm and a frozen decoder their moments, which makes the error of their difference too large and
+    never too small. Of one arm's numbers
     how they depend is not kept, so their errors add: no dependence makes the error of a sum larger. Slopes
     that are held against others or against a margin are corrected for the noise in their measures first.
     """

@@ -1,9 +1,10 @@
 """Sentences of the page, made from the numbers and from nothing else."""
 
+from compare import reliability
 from compare.cells import difference, find_cell
 from compare.hypotheses import are_own
 from compare.names import cell_name
-from compare.reliability import LEAST
+from compare.reliability import is_reliable
 from compare.sae_bias import ENOUGH
 
 VERDICTS = ("CONFIRMED", "REFUTED", "UNDECIDED")
@@ -142,10 +143,12 @@ def leaning_arms(results: dict) -> list[dict]:
     return [arm for arm in results["arms"] if arm in leaning or arm["control_of"] in names]
 
 
-def by_chance(arm: dict) -> bool:
-    """Whether an arm's similar outputs are told from different ones partly by chance, as far as is known."""
+def doubtful(arm: dict) -> str:
+    """The reliability of an arm's outputs where it is low, so that chance has a part in what is similar, or
+    not known; else nothing.
+    """
     share = arm["reliability"]["sim"]
-    return share is not None and share < LEAST
+    return "" if is_reliable(share) else reliability.number(share)
 
 
 def as_much_in(results: dict, arm: dict, cell: dict, *, centred: bool = False) -> list[str]:

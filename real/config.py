@@ -35,7 +35,10 @@ class RealConfig:
     """A language model, an SAE at one of its sites, and the text that both read; saved beside results."""
 
     model: str = "bundled"
-    """Language model: "bundled", "sibling-0" to "sibling-2", a folder in Hugging Face format, or an id."""
+    """Language model: "bundled", "sibling-0" to "sibling-2", a folder in Hugging Face format, or an id there.
+
+    A folder called like a bundled model is the one that is read, if it holds config.json.
+    """
 
     site: str = "blocks.0.hook_mlp_out"
     """Where the SAE reads, as TransformerLens names it, or a module's path in the model."""
@@ -53,7 +56,7 @@ class RealConfig:
     """Only documents whose "split" says so are read; empty reads all."""
 
     context: int = 128
-    """Tokens in a sequence, 2 or more."""
+    """Tokens in a sequence, 3 or more."""
 
     n_tokens: int = 1_000_000
     """How many tokens are measured at most, dropped positions not counted."""
@@ -81,10 +84,10 @@ class RealConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        if self.context < 2:
+        if self.context < 3:
             raise ValueError(
-                f"expected a context of 2 tokens or more, found context={self.context}: "
-                "the first token has nothing to be predicted from. Raise context."
+                f"expected a context of 3 tokens or more, found context={self.context}: the first token may "
+                "be left out, and the last predicts nothing. Raise context."
             )
         if self.batch_tokens < self.context:
             raise ValueError(
@@ -102,7 +105,12 @@ class RealConfig:
     @property
     def model_source(self) -> str:
         """The model's folder or Hugging Face id."""
-        return str(MODELS[self.model] / "model") if self.model in MODELS else self.model
+        return str(self.bundled / "model") if self.bundled else self.model
+
+    @property
+    def bundled(self) -> Path | None:
+        """The folder of a bundled model, if the name is of one and no model's folder here is called so."""
+        return None if (Path(self.model) / "config.json").is_file() else MODELS.get(self.model)
 
     @property
     def sae_folder(self) -> Path:

@@ -35,12 +35,14 @@ def untrained_system(
 
 
 def frozen_system(trained: RealSystem, config: SAEConfig, *, progress: Progress | None = None) -> RealSystem:
-    """The same model and text, and an SAE whose decoder is not trained; its quality holds what it costs the
-    model.
+    """The same model and text, and an SAE whose decoder is held at random directions of the mean and
+    covariance of the trained one's. Its quality holds what it costs the model as well.
     """
-    system = with_own_sae(trained, trained.language_model, config, progress)
+    held = dataclasses.replace(config, decoder="matched", matched_to=trained.config.sae)
+    system = with_own_sae(trained, trained.language_model, held, progress)
     lost = splice_losses(system.language_model, system.sae, system.blocks[:N_SPLICED], system.config)
     system.sae.metadata["quality"] |= lost
+    system.provenance["inputs"]["matched_to"] = trained.provenance["inputs"]["sae"]
     return system
 
 
@@ -65,5 +67,6 @@ def with_own_sae(
     judged = rows[: N_HELD_OUT * per_sequence].to(model.device).split(trained.config.batch_tokens)
     quality = asdict(reconstruction(sae, iter(judged)))
     sae.metadata["quality"] = quality | {"cosine_with_start": sae.metadata["cosine_with_start"]}
+    sae.metadata["note"] = describe(config)
     named = dataclasses.replace(trained.config, model=model.name, sae=f"its own: {describe(config)}")
     return RealSystem(model, sae, trained.blocks, named, text_sha256=trained.text_sha256)

@@ -9,14 +9,15 @@ import torch
 from tiny_models import tiny_model, tiny_text, tiny_tokenizer
 
 from compare import arms
-from compare.arms import real_arms, recipe_like, short_names
+from compare.arms import models_behind, real_arms, recipe_like, short_names
 from compare.cli import main
 from compare.evidence import Evidence
 from compare.run import ReportConfig
-from real.config import SAEConfig
+from real.config import BUNDLED, MODELS, RealConfig, SAEConfig
 from real.language_model import LanguageModel
 from real.sae import SAE
 from real.sae_files import save_sae
+from real.system import RealSystem
 
 WIDTH, FEATURES = 16, 24
 
@@ -90,15 +91,22 @@ def test_a_control_of_a_users_model_is_made_as_often_as_there_are_saes(kind, nam
     common = ["--config", "mine.toml", "--text", "text.txt", "--tokens", "2000", "--quiet"]
     common += ["--site", "blocks.0.hook_mlp_out", "--sae", "sae-0", "--sae", "sae-1"]
     for out in ("null", "again"):
-        cofire(monkeypatch, "measure", "model", "-o", out, "--control", kind, *common)
+        cofire(monkeypatch, "measure", "model", "-o", out, "--control", kind, "--seed", "3", *common)
     nulls, again = ([Evidence.load(here / out / str(n)) for n in (0, 1)] for out in ("null", "again"))
     assert {one.name for one in nulls} == {name}
     weights = [one.provenance["inputs"]["model"] for one in nulls]
     assert weights == [one.provenance["inputs"]["model"] for one in again]
+    trainings = [one.provenance["sae"]["metadata"]["training"] for one in nulls]
+    assert [training["seed"] for training in trainings] == [3, 4]
+    assert [training["matched_to"] for training in trainings] == (
+        ["sae-0", "sae-1"] if kind == "frozen" else ["", ""]
+    )
+    assert [training["k"] for training in trainings] == [4, 4]  # the users'
     assert len({*weights, LanguageModel.load("model").sha256}) == (1 if kind == "frozen" else 3)
     assert not np.array_equal(nulls[0].directions, nulls[1].directions)
     (about,) = nulls[1].provenance["models"]
-    assert about["name"] == f"SAE of {name}, seed 2 of 2"
+    assert about["name"] == f"SAE {name} of model, seed 2 of 2"
+    assert ("decoder frozen at random directions" in about["note"]) == (kind == "frozen")
     assert 0 < about["quality"]["explained_variance"] < 1
     assert ("loss_recovered" in about["quality"]) == (kind == "frozen")
     assert all(np.array_equal(a.directions, b.directions) for a, b in zip(nulls, again, strict=True))
@@ -106,13 +114,14 @@ def test_a_control_of_a_users_model_is_made_as_often_as_there_are_saes(kind, nam
 
 def test_the_sae_of_a_control_is_trained_as_the_users_was(here):
     asked = {"architecture": "standard", "l1": 3.0, "inputs": "whitened", "decoder": "isotropic", "k": 30}
+    asked["n_activations"] = 700_000
     zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH)}
     rows = torch.eye(FEATURES)[:, :WIDTH]
     about = {"training": asdict(SAEConfig(**asked, dtype="float16"))}
     save_sae(SAE(architecture="standard", W_enc=rows.T, W_dec=rows, metadata=about, **zeros), here / "mine")
     recipe, said = recipe_like(str(here / "mine"), 20, 2000)
     assert said == (
-        "an SAE of its own, trained alike: 20 features, ReLU, L1 3, 800,000 activations, in batches of 512, "
+        "an SAE of its own, trained alike: 20 features, ReLU, L1 3, 700,000 activations, in batches of 512, "
         "of up to 2,000 of the tokens measured"
     )
     assert (recipe.kind, recipe.inputs, recipe.decoder) == ("ReLU, L1 3", "whitened", "trained")
@@ -120,14 +129,41 @@ def test_the_sae_of_a_control_is_trained_as_the_users_was(here):
     assert recipe_like(str(here / "mine"), 10**6, 2000)[0].n_features == FEATURES  # no more than the user's
 
 
+def test_the_sae_of_a_control_sees_as_much_as_the_users_if_it_takes_no_longer_than_a_large_one(here):
+    zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH)}
+    rows = torch.eye(FEATURES)[:, :WIDTH]
+    for saw, sees in (
+        (9_600_000, 9_600_000),
+        (10**6, 10**6),
+        (10**12, 800_000 * 4096 * 512 // (FEATURES * WIDTH)),
+    ):
+        about = {"training": asdict(SAEConfig(n_features=FEATURES, k=4, n_activations=saw))}
+        save_sae(
+            SAE(architecture="topk", W_enc=rows.T, W_dec=rows, k=4, metadata=about, **zeros), here / str(saw)
+        )
+        recipe, said = recipe_like(str(here / str(saw)), 4096, 2000)
+        assert recipe.n_activations == sees
+        assert f"{sees:,} activations" in said
+    # the bundled ones saw 2.4M, and of their size 800,000 are allowed
+    assert recipe_like("topk-4096-seed0", 4096, 100_000)[0].n_activations == 800_000
+
+
 @pytest.mark.parametrize("training", [None, "on a TPU", {"lr": 1e-3}, {"k": "ten"}, {"k": 0}])
-def test_the_sae_of_a_control_is_a_topk_one_where_the_users_does_not_say_how_it_was_trained(training, here):
+def test_the_sae_of_a_control_is_of_the_users_kind_where_it_does_not_say_how_it_was_trained(training, here):
     config = json.loads((here / "sae-0/cfg.json").read_text())
     config["metadata"]["training"] = training
     (here / "sae-0/cfg.json").write_text(json.dumps(config))
     recipe, said = recipe_like(str(here / "sae-0"), 1024, 2000)
-    assert said.startswith(f"an SAE of its own: {FEATURES} features, TopK, k = {min(FEATURES, 32)}, ")
+    assert said.startswith(f"an SAE of its own: {FEATURES} features, TopK, k = 4, 800,000 activations, ")
     assert recipe.inputs == "scaled"
+
+
+def test_the_sae_of_a_control_of_an_sae_that_cannot_be_trained_here_is_a_topk_one(here):
+    zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH), "threshold": torch.ones(FEATURES)}
+    rows = torch.eye(FEATURES)[:, :WIDTH]
+    save_sae(SAE(architecture="jumprelu", W_enc=rows.T, W_dec=rows, **zeros), here / "jump")
+    _, said = recipe_like(str(here / "jump"), 1024, 2000)
+    assert said.startswith(f"an SAE of its own: {FEATURES} features, TopK, k = {FEATURES}, ")
 
 
 def test_what_has_no_such_control_is_refused(here, monkeypatch, capsys):
@@ -150,8 +186,9 @@ def test_a_wrong_second_sae_is_refused_before_the_first_is_measured(here, monkey
     common = ["--config", "mine.toml", "--text", "text.txt", "--site", "blocks.0.hook_mlp_out", "--quiet"]
     for second, found in (("wide", f"of width {FEATURES}, which the SAE reads"), ("none", "nothing at none")):
         words = ["measure", "model", "-o", "evidence", "--sae", "sae-0", "--sae", second, *common]
-        assert found in refused(monkeypatch, capsys, *words)
-        assert not (here / "evidence").exists()
+        for more in ([], ["--control", "frozen"]):
+            assert found in refused(monkeypatch, capsys, *words, *more)
+            assert not (here / "evidence").exists()
 
 
 def test_where_nothing_can_be_written_is_told_before_the_work(here, monkeypatch, capsys):
@@ -174,9 +211,43 @@ def test_the_default_arms_are_three_seeds_and_the_strongest_controls_as_many():
     assert seeds["language model"] == seeds["Gaussian surrogate"] == 3
     assert seeds["re-randomised model, embeddings kept"] == seeds["frozen decoder, matched"] == 3
     assert seeds["re-randomised model, embeddings drawn anew as well"] == 1
+    with_effects = {arm.name for arm in real_arms(ReportConfig()) if arm.effects is not None}
+    assert with_effects == {"language model", "frozen decoder, matched"}
+    quick = {arm.name: arm.note for arm in real_arms(ReportConfig(quick=True).sized)}
+    assert "re-randomised model, embeddings drawn anew as well" not in quick
+    for name in ("frozen decoder, matched", "re-randomised model, embeddings kept"):
+        assert ": 512 features, TopK, k = 16, 800,000 activations" in quick[name]
+
+
+def test_a_folder_with_a_model_comes_before_the_bundled_one_of_its_name(here):
+    assert RealConfig(model="sibling-0").bundled == MODELS["sibling-0"]
+    (here / "sibling-0").mkdir()
+    assert RealConfig(model="sibling-0").bundled == MODELS["sibling-0"]  # there is no model in it
+    tiny_model().save_pretrained("sibling-0")
+    config = RealConfig(model="sibling-0")
+    assert (config.bundled, config.model_source) == (None, "sibling-0")
 
 
 def test_paths_are_told_apart_by_as_few_parts_as_do():
     assert short_names(["runs/sae-0", "runs/sae-1"]) == ["sae-0", "sae-1"]
     assert short_names(["a/sae", "b/sae", "b/other"]) == ["a/sae", "b/sae", "b/other"]
     assert short_names(["one", "one"]) == ["one", "one"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_bundled_model_is_better_than_the_trigram_and_its_sae_has_left_its_start(name):
+    sae = "topk-4096-seed0" if name == "bundled" else f"topk-1024-{name}"
+    config = RealConfig(model=name, sae=sae, n_tokens=500)
+    assert (
+        RealSystem.load(config).provenance["sae"]["metadata"]["hook_name"] == config.site
+    )  # weights checked
+    model, dictionary = (one["quality"] for one in models_behind(config, [sae]))
+    assert model["bits_per_byte"] < model["trigram"]
+    assert model["held_out_documents"] == 106
+    assert dictionary["explained_variance"] > 0.85
+    assert dictionary["cosine_with_start"] < 0.3
+    assert dictionary["agreement"] > dictionary["agreement_null"] + 0.2
+
+
+def test_what_ships_is_under_60_megabytes():
+    assert sum(path.stat().st_size for path in BUNDLED.rglob("*") if path.is_file()) < 60e6

@@ -421,17 +421,15 @@ def test_a_direction_that_all_share_is_named_with_what_is_left_without_it(judged
 
 def test_arms_whose_outputs_are_partly_noise_say_so_by_their_name(judged):
     results = json.loads(json.dumps(judged))
-    words = ", outputs partly by chance</small></th>"
-    for share, n_marked in ((0.49, 1), (0.5, 0), (None, 0)):
+    for share, shown in ((0.49, "0.49"), (0.5, ""), (None, "unknown")):
         for arm in results["arms"]:
             arm["reliability"]["sim"] = 0.9
         model = next(arm for arm in results["arms"] if arm["group"] == "real")
         model["reliability"]["sim"] = share
-        assert [arm["name"] for arm in results["arms"] if wording.by_chance(arm)] == [
-            "language model"
-        ] * n_marked
-        if share is not None:
-            assert render_of(results).count(words) == n_marked
+        assert [wording.doubtful(arm) for arm in results["arms"] if arm is not model] == [""] * 2
+        assert wording.doubtful(model) == shown
+    model["reliability"]["sim"] = 0.0
+    assert render_of(results).count(", reliability of outputs 0.00</small></th>") == 1
 
 
 def test_controls_of_an_arm_that_leans_stand_beside_it(judged):

@@ -247,6 +247,27 @@ def test_evidence_tells_which_models_stand_behind_it_and_a_weak_one_shuts_the_ga
     assert any("weak needs 2.00 bits per byte, no better than the trigram's 1.00" in one for one in reasons)
 
 
+def test_a_system_may_name_models_of_its_own_beside_those_of_its_arm(tmp_path):
+    def make(number):
+        system = planted_system(n=32, n_tokens=2048, seed=number)
+        own = {"name": f"SAE {number}", "kind": "sae", "note": "", "quality": {"l0": 4.0 + number}}
+        system.provenance = {"models": [own]}
+        return system
+
+    shared = {"name": "a model", "kind": "language model", "note": "", "quality": {"bits_per_byte": 1.0}}
+    arm, _ = arm_of(make, "several", n_systems=2, models=(shared,))
+    results = run([arm], CONFIG, tmp_path, QUIET)
+    assert results["arms"][0]["models"] == ["a model", "SAE 0", "SAE 1"]
+    assert [model["quality"] for model in results["models"]] == [
+        {"bits_per_byte": 1.0},
+        {"l0": 4.0},
+        {"l0": 5.0},
+    ]
+    assert json.dumps(run([arm], CONFIG, tmp_path, QUIET)) == json.dumps(
+        results
+    )  # from the Evidence that is kept
+
+
 def test_directions_that_are_all_alike_are_refused():
     system = planted_system(n=24, n_tokens=2048)
     system.directions = torch.ones(24, 8)
