@@ -230,7 +230,7 @@ def test_a_system_is_loaded_from_what_its_config_names(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"context": 1}, "expected a context of 2 tokens or more"),
+        ({"context": 2}, "expected a context of 3 tokens or more"),
         ({"batch_tokens": 8}, "expected batch_tokens >= context"),
         ({"n_tokens": 0}, "expected n_tokens of 1 or more"),
         ({"site": ""}, "expected a site, found nothing"),
