@@ -8,7 +8,7 @@ The schema of `results` (format 1). A number that is undefined is NaN, and null 
           [, code: sha256]}
     hypotheses: {file, sha256, margin, gates: {name: value}, not_run: [ids]}   added by hypotheses.judge
     models: [{name, kind: "language model" | "sae" | "toy", note, quality: {name: number}
-              [, versions: {package: version}]}]
+              [, versions: {package: version}] [, in_sample: whether it is judged on what it learned from]}]
         a language model has bits_per_byte, unigram, bigram and trigram (bits per byte as well), an SAE
         explained_variance, l0, dead_share, loss_recovered [, agreement, agreement_null]
     arms: [{name, group: "toy" | "real" | "control", control_of: name of an arm | null, note,
