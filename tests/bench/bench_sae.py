@@ -3,7 +3,7 @@
     python tests/bench/bench_sae.py [threads]
 
 Width 512, batch 4,096, 32 features on at a token; "standard, start" as ReLU with L1 begins, with half of them
-on. SAELens joins in where it is installed.
+on. SAELens and sparsify (eai-sparsify; TopK alone) join in where they are installed.
 """
 
 import contextlib
@@ -85,6 +85,24 @@ def saelens(config: SAEConfig) -> Callable[[torch.Tensor], None]:
     return step
 
 
+def sparsify(config: SAEConfig) -> Callable[[torch.Tensor], None]:
+    """sparsify's forward pass and what its trainer does to the decoder, with the same optimiser."""
+    from sparsify import SparseCoder, SparseCoderConfig
+
+    coder = SparseCoder(WIDTH, SparseCoderConfig(num_latents=config.n_features, k=config.k))
+    adam = torch.optim.Adam(coder.parameters(), lr=1e-3, fused=True)
+
+    def step(inputs: torch.Tensor) -> None:
+        coder.set_decoder_norm_to_unit_norm()
+        loss = coder(inputs).fvu
+        adam.zero_grad()
+        loss.backward()
+        coder.remove_gradient_parallel_to_decoder_directions()
+        adam.step()
+
+    return step
+
+
 def activations_per_second(
     steps: dict[str, Callable[[torch.Tensor], None]], n_rounds: int = 6
 ) -> dict[str, float]:
@@ -101,21 +119,27 @@ def activations_per_second(
     return {name: BATCH / seconds for name, seconds in best.items()}
 
 
+OTHERS = {"dense autograd": dense_autograd, "SAELens": saelens, "sparsify": sparsify}
+
+
 def main() -> None:
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
-    names = f"{'ours':>8} {'dense autograd':>15} {'ratio':>6} {'SAELens':>8} {'ratio':>6}"
-    print(f"{'architecture':15} {'features':>8} {names}")
+    print(
+        f"{'activations/s':15} {'features':>8} {'ours':>8}", *(f"{name:>14} {'ratio':>6}" for name in OTHERS)
+    )
     for name in ("topk", "standard", "standard, start"):
         architecture, _, start = name.partition(", ")
         for n_features in (4096, 16384):
             config = SAEConfig(architecture=architecture, n_features=n_features, k=K, batch=BATCH, part=BATCH)
-            steps = {"ours": ours(config, is_start=bool(start)), "dense": dense_autograd(config)}
-            with contextlib.suppress(ImportError):
-                steps["saelens"] = saelens(config)
+            steps = {"ours": ours(config, is_start=bool(start))}
+            for other, make in OTHERS.items():
+                if other != "sparsify" or architecture == "topk":
+                    with contextlib.suppress(ImportError):
+                        steps[other] = make(config)
             speed = activations_per_second(steps)
-            mine, dense, theirs = speed["ours"], speed["dense"], speed.get("saelens", float("nan"))
-            ratios = f"{dense:15,.0f} {mine / dense:6.2f} {theirs:8,.0f} {mine / theirs:6.2f}"
-            print(f"{name:15} {n_features:8,} {mine:8,.0f} {ratios}", flush=True)
+            mine, *theirs = (speed.get(other, float("nan")) for other in ("ours", *OTHERS))
+            columns = (f"{other:14,.0f} {mine / other:6.2f}" for other in theirs)
+            print(f"{name:15} {n_features:8,} {mine:8,.0f}", *columns, flush=True)
 
 
 if __name__ == "__main__":
