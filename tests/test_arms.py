@@ -30,6 +30,13 @@ def save_some_sae(folder, seed: int) -> None:
     save_sae(SAE(architecture="topk", W_enc=rows.T, W_dec=rows, k=4, metadata=about, **zeros), folder)
 
 
+def save_plain_sae(folder, architecture: str, **more) -> None:
+    """An SAE whose features lie along the axes, or are zero."""
+    zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH)}
+    rows = torch.eye(FEATURES)[:, :WIDTH]
+    save_sae(SAE(architecture=architecture, W_enc=rows.T, W_dec=rows, **zeros, **more), folder)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder with a model, two SAEs and a text, in which commands run."""
@@ -115,10 +122,8 @@ def test_a_control_of_a_users_model_is_made_as_often_as_there_are_saes(kind, nam
 def test_the_sae_of_a_control_is_trained_as_the_users_was(here):
     asked = {"architecture": "standard", "l1": 3.0, "inputs": "whitened", "decoder": "isotropic", "k": 30}
     asked["n_activations"] = 700_000
-    zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH)}
-    rows = torch.eye(FEATURES)[:, :WIDTH]
     about = {"training": asdict(SAEConfig(**asked, dtype="float16"))}
-    save_sae(SAE(architecture="standard", W_enc=rows.T, W_dec=rows, metadata=about, **zeros), here / "mine")
+    save_plain_sae(here / "mine", "standard", metadata=about)
     recipe, said = recipe_like(str(here / "mine"), 20, 2000)
     assert said == (
         "an SAE of its own, trained alike: 20 features, ReLU, L1 3, 700,000 activations, in batches of 512, "
@@ -130,17 +135,13 @@ def test_the_sae_of_a_control_is_trained_as_the_users_was(here):
 
 
 def test_the_sae_of_a_control_sees_as_much_as_the_users_if_it_takes_no_longer_than_a_large_one(here):
-    zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH)}
-    rows = torch.eye(FEATURES)[:, :WIDTH]
     for saw, sees in (
         (9_600_000, 9_600_000),
         (10**6, 10**6),
         (10**12, 800_000 * 4096 * 512 // (FEATURES * WIDTH)),
     ):
         about = {"training": asdict(SAEConfig(n_features=FEATURES, k=4, n_activations=saw))}
-        save_sae(
-            SAE(architecture="topk", W_enc=rows.T, W_dec=rows, k=4, metadata=about, **zeros), here / str(saw)
-        )
+        save_plain_sae(here / str(saw), "topk", k=4, metadata=about)
         recipe, said = recipe_like(str(here / str(saw)), 4096, 2000)
         assert recipe.n_activations == sees
         assert f"{sees:,} activations" in said
@@ -159,9 +160,7 @@ def test_the_sae_of_a_control_is_of_the_users_kind_where_it_does_not_say_how_it_
 
 
 def test_the_sae_of_a_control_of_an_sae_that_cannot_be_trained_here_is_a_topk_one(here):
-    zeros = {"b_enc": torch.zeros(FEATURES), "b_dec": torch.zeros(WIDTH), "threshold": torch.ones(FEATURES)}
-    rows = torch.eye(FEATURES)[:, :WIDTH]
-    save_sae(SAE(architecture="jumprelu", W_enc=rows.T, W_dec=rows, **zeros), here / "jump")
+    save_plain_sae(here / "jump", "jumprelu", threshold=torch.ones(FEATURES))
     _, said = recipe_like(str(here / "jump"), 1024, 2000)
     assert said.startswith(f"an SAE of its own: {FEATURES} features, TopK, k = {FEATURES}, ")
 
@@ -238,9 +237,8 @@ def test_paths_are_told_apart_by_as_few_parts_as_do():
 def test_a_bundled_model_is_better_than_the_trigram_and_its_sae_has_left_its_start(name):
     sae = "topk-4096-seed0" if name == "bundled" else f"topk-1024-{name}"
     config = RealConfig(model=name, sae=sae, n_tokens=500)
-    assert (
-        RealSystem.load(config).provenance["sae"]["metadata"]["hook_name"] == config.site
-    )  # weights checked
+    system = RealSystem.load(config)  # asks that these are the weights that the SAE was trained on
+    assert system.provenance["sae"]["metadata"]["hook_name"] == config.site
     model, dictionary = (one["quality"] for one in models_behind(config, [sae]))
     assert model["bits_per_byte"] < model["trigram"]
     assert model["held_out_documents"] == 106
